@@ -273,7 +273,7 @@ def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
         subprocess.run(["cargo", "build", "-q", "--profile", "conformance", "-p", "mqtt5-conformance-cli"], cwd=source, check=True)
     with tempfile.TemporaryDirectory() as scratch:
         subject = Path(scratch) / "subject.toml"
-        subject.write_text(f'name = "subject"\naddress = "{url}"\n[capabilities]\ndollar_sys_publish = true\n[capabilities.transports]\ntcp = true\n')
+        subject.write_text(f'name = "subject"\naddress = "{url}"\n[capabilities.transports]\ntcp = true\n')
         command = [str(program), "--sut", str(subject), "--color", "never"]
         run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
     found = re.findall(r"^test mqtt5_conformance::conformance_tests::(\S+) .*\.\.\. (ok|FAILED)$", run.stdout, re.MULTILINE)
@@ -297,9 +297,9 @@ SUITES = {
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
         Suite("kafka-python", "3.0.12", kafka_python, "kafka", {"kafka.node_id": 0}),  # its own broker has that number, and one test assigns partitions to it
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
-        Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto"),
+        Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto", {"mqtt.keep_alive_max_s": 60}),  # one test expects that
         Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto"),
-        Suite("stomp-py", STOMP_PY, stomp_py, "activemq"),
+        Suite("stomp-py", STOMP_PY, stomp_py, "activemq", ports={"stomp": 61613}),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }

@@ -2,6 +2,7 @@
 
 confluent-kafka   writes flights to the topic; by its subject they also arrive in the queue, where pika takes them, and in one of SQS, where boto3 does
 boto3             sends flights back to the SQS queue in batches of ten; pika takes them
+stomp.py          writes flights to the topic, which pika takes from the queue, and takes what pika publishes to another
 pika              publishes flights to the topic; aiokafka reads the whole topic, whoever wrote it
 Java              writes Celery's tasks to the topic with Kafka's own client; a Celery worker takes them from the queue, and answers
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from typing import Any
 
 import boto3
 import pika
+import stomp
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -29,6 +32,7 @@ TOPIC = "departures"
 QUEUE = "departures.queue"
 ANSWERS = "departures.answers"
 SQS_QUEUE = "departures-sqs"
+STOMP_QUEUE = "departures.stomp"
 SQS_BATCH = 10  # the most that SQS takes, or gives, at once
 KAFKA_CLIENTS = "4.3.1"
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>demo</groupId><artifactId>demo</artifactId><version>1</version><dependencies>
@@ -41,11 +45,25 @@ TIMEOUT_S = 120
 Row = tuple[str, str, Tally, Tally]
 
 
+class Heard(stomp.ConnectionListener):
+    """What a connection of stomp.py has heard, on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.messages: queue.Queue[Any] = queue.Queue()
+        self.receipts: queue.Queue[str] = queue.Queue()
+
+    def on_message(self, frame: Any) -> None:
+        self.messages.put(frame)
+
+    def on_receipt(self, frame: Any) -> None:
+        self.receipts.put(frame.headers["receipt-id"])
+
+
 class Crossing:
     """The topic and the queue, and what goes through them."""
 
-    def __init__(self, amqp_url: str, bootstrap: str, sqs_url: str) -> None:
-        self.amqp_url, self.bootstrap = amqp_url, bootstrap
+    def __init__(self, amqp_url: str, bootstrap: str, sqs_url: str, stomp_address: tuple[str, int]) -> None:
+        self.amqp_url, self.bootstrap, self.stomp_address = amqp_url, bootstrap, stomp_address
         self.sqs = boto3.client("sqs", endpoint_url=sqs_url, region_name="us-east-1", aws_access_key_id="demo", aws_secret_access_key="demo")
         self.queue_url = self.sqs.create_queue(QueueName=SQS_QUEUE)["QueueUrl"]
         admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -101,6 +119,42 @@ class Crossing:
             (f"  and by its subject SQS queue {SQS_QUEUE}", "boto3", all_of(lines), got),
             (f"into SQS queue {SQS_QUEUE}", "boto3", all_of(lines), sent),
             ("  and out of it", "pika", all_of(lines), back),
+        ]
+
+    def by_stomp(self, lines: list[bytes]) -> list[Row]:
+        """stomp.py to the topic, pika from the queue; and pika to another queue, stomp.py from that."""
+        sent, got, published, back = Tally(checksum=None), Tally(), Tally(checksum=None), Tally()
+        heard = Heard()
+        connection = stomp.Connection12([self.stomp_address], auto_decode=False)
+        connection.set_listener("", heard)
+        connection.connect("guest", "guest", wait=True)
+        sent.began = time.perf_counter()
+        for number, line in enumerate(lines, 1):
+            receipt = {"receipt": "all"} if number == len(lines) else {}  # they come in order: the last one is for all
+            connection.send(f"/topic/{TOPIC}", line, content_type="text/csv", headers=receipt)
+        heard.receipts.get(timeout=TIMEOUT_S)
+        sent.count, sent.ended = len(lines), time.perf_counter()
+        types = self.take(len(lines), got)
+        assert types == {"text/csv"}, types
+        connection.subscribe(f"/queue/{STOMP_QUEUE}", "1", "client", headers={"receipt": "subscribed"})
+        heard.receipts.get(timeout=TIMEOUT_S)
+        published.began = time.perf_counter()
+        with self.connection.channel() as channel:  # without confirms: what is lost would be missed at the other end
+            for line in lines:
+                channel.basic_publish("", STOMP_QUEUE, line, pika.BasicProperties(content_type="text/csv", delivery_mode=2))
+                published.count += 1
+        published.ended = time.perf_counter()
+        for _ in lines:
+            frame = heard.messages.get(timeout=TIMEOUT_S)
+            back.add(frame.body)
+        connection.ack(frame.headers["ack"], receipt="done")
+        heard.receipts.get(timeout=TIMEOUT_S)
+        connection.disconnect()
+        return [
+            (f"into topic {TOPIC}", "stomp.py", all_of(lines), sent),
+            (f"  and by its subject queue {QUEUE}", "pika", all_of(lines), got),
+            (f"into queue {STOMP_QUEUE}", "pika", all_of(lines), published),
+            ("  and out of it", "stomp.py", all_of(lines), back),
         ]
 
     async def by_pika(self, before: list[bytes], lines: list[bytes]) -> list[Row]:

@@ -5,8 +5,8 @@
     aio-pika   then reads all flights again from a stream, from its first record
     Celery     works on the flights of one airport in tasks of many flights each; results come back through the broker too
 
-Then they cross from one protocol to the other, through one topic: confluent-kafka to pika and to boto3, boto3 to pika, pika to aiokafka, Java to Celery
-(crossing.py).
+Then they cross from one protocol to the other, through one topic: confluent-kafka to pika and to boto3, boto3 to pika, stomp.py to pika and pika to stomp.py,
+pika to aiokafka, Java to Celery (crossing.py); and as readings of sensors over MQTT to Kafka and AMQP, and as commands back (sensors.py).
 
 The clients are as anybody installs them; the broker is a process of its own on free ports, and confirms nothing that is not on the disk.
 A checksum over the lines in order is taken where they go in and where they come out.
@@ -36,6 +36,7 @@ import pika
 from crossing import Crossing, has_java
 from rich.console import Console
 from rich.table import Table
+from sensors import sensors
 from tally import Tally
 
 from entrepot.testing import Broker
@@ -223,17 +224,19 @@ async def run(url: str, what: list[Flight], say: Any) -> list[tuple[str, str, Ta
     return rows
 
 
-async def cross(url: str, bootstrap: str, sqs_url: str, what: list[Flight], say: Any) -> list[tuple[str, str, Tally, Tally]]:
-    """From Kafka's clients to AMQP's and SQS's and back, an airport each way; rows as those of run()."""
+async def cross(url: str, bootstrap: str, sqs_url: str, stomp: tuple[str, int], what: list[Flight], say: Any) -> list[tuple[str, str, Tally, Tally]]:
+    """From Kafka's clients to AMQP's, SQS's and STOMP's and back, an airport each way; rows as those of run()."""
     lines = {airport: [flight.line for flight in what if flight.airport == airport] for airport in AIRPORTS}
-    crossing = Crossing(url, bootstrap, sqs_url)
+    crossing = Crossing(url, bootstrap, sqs_url, stomp)
     try:
         say("confluent-kafka writes to a topic, pika takes from the queue that is bound to it")
         rows = crossing.by_confluent(lines["EWR"])
         say("boto3 takes the same from an SQS queue that is bound to the topic, and sends it back to pika")
         rows += crossing.by_boto3(lines["EWR"])
+        say("stomp.py writes to the topic, too, pika takes from the queue; and the other way round")
+        rows += crossing.by_stomp(lines["LGA"])
         say("pika publishes to the same topic, aiokafka reads it from its first record")
-        rows += await crossing.by_pika(lines["EWR"], lines["JFK"])
+        rows += await crossing.by_pika(lines["EWR"] + lines["LGA"], lines["JFK"])
         if has_java():
             say("Java writes tasks to the topic, Celery takes them from the queue")
             rows += await asyncio.to_thread(crossing.by_java, lines["LGA"], TASK_FLIGHTS)
@@ -250,11 +253,16 @@ def main() -> None:
     limit: int = options.parse_args().flights
     console = Console()
     what = flights(limit)
-    with Broker(listeners=("amqp", "kafka", "sqs", "http")) as broker:
+    with Broker(listeners=("amqp", "kafka", "sqs", "stomp", "mqtt", "http")) as broker:
         bootstrap = f"127.0.0.1:{broker.port('kafka')}"
-        console.print(f"a broker at {broker.amqp_url}, kafka://{bootstrap} and {broker.sqs_url}, data in {broker.data_dir}")
+        stomp = broker.stomp_address
+        others = f"stomp://{stomp[0]}:{stomp[1]} and mqtt://127.0.0.1:{broker.mqtt_port}"
+        console.print(f"a broker at {broker.amqp_url}, kafka://{bootstrap}, {broker.sqs_url}, {others}, data in {broker.data_dir}")
         rows = asyncio.run(run(broker.amqp_url, what, console.print))
-        rows += asyncio.run(cross(broker.amqp_url, bootstrap, broker.sqs_url, what, console.print))
+        rows += asyncio.run(cross(broker.amqp_url, bootstrap, broker.sqs_url, stomp, what, console.print))
+        console.print("paho-mqtt publishes readings over MQTT 5, confluent-kafka and pika read them, and send commands back")
+        readings = {airport: [flight.line for flight in what if flight.airport == airport] for airport in AIRPORTS}
+        rows += sensors(broker.amqp_url, bootstrap, broker.mqtt_address, readings)
     table = Table(title=f"{len(what):,} flights")
     for name in ("what", "client"):
         table.add_column(name)

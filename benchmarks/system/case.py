@@ -44,4 +44,4 @@ class Case:
     expectations: tuple[Expectation, ...] = ()
     peers: bool = True  # whether it is worth a peer's time
     repetitions: int | None = None
-    protocol: str = "amqp"  # what it speaks: amqp's peer is RabbitMQ, kafka's is Kafka, sqs' are ElasticMQ, LocalStack and moto, mqtt's is Mosquitto
+    protocol: str = "amqp"  # what it speaks: see run.py for its peers

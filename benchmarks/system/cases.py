@@ -13,6 +13,7 @@ from benchmarks.system.measure import UNSORTED, Figures, drop_page_cache, held, 
 from benchmarks.system.mqtt_cases import MQTT_CASES
 from benchmarks.system.settle import ready_count, settle_a_third
 from benchmarks.system.sqs_cases import SQS_CASES
+from benchmarks.system.stomp_cases import STOMP_CASES
 
 _SLICES = 5
 
@@ -224,12 +225,13 @@ AMQP_CASES = (
     ),
 )
 
-CASES = (*AMQP_CASES, *KAFKA_CASES, *SQS_CASES, *MQTT_CASES)
+CASES = (*AMQP_CASES, *KAFKA_CASES, *SQS_CASES, *MQTT_CASES, *STOMP_CASES)
 GROUPS = {
     "quick": ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle"),
     "kafka": tuple(case.name for case in KAFKA_CASES),
     "sqs": tuple(case.name for case in SQS_CASES),
     "mqtt": tuple(case.name for case in MQTT_CASES),
+    "stomp": tuple(case.name for case in STOMP_CASES),
     "mqtt-quick": ("mqtt-publish-1", "mqtt-both-1", "mqtt-fanout-0", "mqtt-waiting-200"),
     "sqs-quick": ("sqs-send-50", "sqs-batch-50", "sqs-receive-50", "sqs-latency"),
     "kafka-quick": ("kafka-produce-100", "kafka-produce-1k", "kafka-linger-0", "kafka-consume-100", "kafka-one-in-flight"),

@@ -1,8 +1,8 @@
-"""Measures Entrepot and, where they can be had, RabbitMQ, Kafka, other SQS endpoints, Mosquitto: alternating, several repetitions, medians; JSON and a table.
+"""Measures Entrepot and, where they can be had, its peers of each protocol: alternating, several repetitions, medians; JSON and a table.
 
   python -m benchmarks.system.run list                    the cases
   python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick`, `kafka-quick`, `sqs-quick` and `mqtt-quick` stand for
-                                                          a few, `kafka`, `sqs` and `mqtt` for all of that protocol
+                                                          a few, `kafka`, `sqs`, `mqtt` and `stomp` for all of that protocol
   python -m benchmarks.system.run table FILE…             a result again as a table
 
 Exit status 0: done, whatever the figures; 1: something failed, or messages were lost, repeated, reordered or damaged; 2: wrong usage.
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.system import build, probes
+from benchmarks.system.artemis_peer import Artemis
 from benchmarks.system.brokers import Broker, BrokerFailed, Entrepot, RabbitMQ
 from benchmarks.system.case import Case, Scale
 from benchmarks.system.cases import CASES, GROUPS
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "words",
         nargs="*",
         metavar="CASE",
-        help="cases, `quick`, `kafka`, `kafka-quick`, `sqs`, `sqs-quick`, `mqtt`, `mqtt-quick`, `list`, or `table` and files",
+        help="cases, `quick`, `kafka`, `kafka-quick`, `sqs`, `sqs-quick`, `mqtt`, `mqtt-quick`, `stomp`, `list`, or `table` and files",
     )
     add("--repetitions", type=int, default=3, help="runs of each case and broker; medians are shown")
     add("--seconds", type=float, default=5.0, help="of each short run")
@@ -120,7 +121,7 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     directory = arguments.directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     brokers: dict[str, list[Broker]] = {
-        protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka", "sqs", "mqtt")
+        protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka", "sqs", "mqtt", "stomp")
     }
     peers: tuple[tuple[str, type[Broker], bool], ...] = (
         ("amqp", RabbitMQ, RabbitMQ.installed()),
@@ -129,6 +130,7 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
         ("sqs", LocalStack, True),
         ("sqs", Moto, True),
         ("mqtt", Mosquitto, Mosquitto.installed()),
+        ("stomp", Artemis, Artemis.can_run()),
     )
     for protocol, peer, there in peers:
         if there and (arguments.peers == "auto" or peer.name in arguments.peers.split(",")):

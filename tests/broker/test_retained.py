@@ -11,7 +11,7 @@ from retained_bench import RetainedBench
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING
-from entrepot.broker.calls.retained_requests import COPIES_MAX, COPIES_MAX_BYTES, RETAINED_QUEUE, CopyRetained
+from entrepot.broker.calls.retained_requests import COPIES_MAX, COPIES_MAX_BYTES, RETAINED_QUEUE, CopyRetained, ForgetCopy, ListCopies, UnfinishedCopy
 from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.queue import last_value_pages
 from entrepot.broker.queue.last_value_pages import AT_WORK_MAX, Wanted, end_of
@@ -318,6 +318,81 @@ def test_what_is_not_there_cannot_be_copied_into(me):
     assert "no queue" in refused(me.ask, CopyRetained("#", "nowhere"))
     me.declare("s", x_queue_type="stream")
     assert "stream" in refused(me.ask, CopyRetained("#", "s"))
+
+
+def keep_many(me, count=30):
+    for number in range(count):
+        me.retaining(f"k.{number:03d}", b"x")
+
+
+def test_what_is_left_to_be_copied_is_noted(bench, me):
+    keep_many(me)
+    me.declare("kept")
+    me.declare("loose", durable=False)
+    for name in ("kept", "loose"):
+        assert me.ask(CopyRetained("k.#", name, 7, limit=10, noted=True)) == (10, b"k.009")
+    assert me.ask(ListCopies("kept")) == [UnfinishedCopy("amq.topic", "k.#", 7, b"k.009")]
+    assert me.ask(ListCopies("loose")) == []
+    assert me.ask(CopyRetained("k.#", "kept", 7, b"k.009", 10, noted=True)) == (10, b"k.019")
+    assert me.ask(ListCopies("kept")) == [UnfinishedCopy("amq.topic", "k.#", 7, b"k.019")]
+    assert me.ask(CopyRetained("k.#", "kept", 7, b"k.019", 20, noted=True)) == (10, None)
+    assert me.ask(ListCopies("kept")) == []
+    assert me.ask(CopyRetained("k.#", "kept", noted=True)) == (30, None)
+    assert me.ask(ListCopies("kept")) == []
+
+
+def test_a_note_can_be_forgotten_and_goes_with_its_queue(bench, me):
+    keep_many(me)
+    me.declare("kept")
+    for pattern in ("k.*", "#"):
+        me.ask(CopyRetained(pattern, "kept", limit=10, noted=True))
+    me.ask(ForgetCopy("kept", "k.*"))
+    assert [one.pattern for one in me.ask(ListCopies("kept"))] == ["#"]
+    log = bench.queue("kept").log
+    me.ask(r.DeleteQueue("kept"))
+    bench.run()
+    assert bench.store.scan(log.shard, LAST_VALUE_PREFIX + log.id, LAST_VALUE_PREFIX + log.id + b"\xff", 1) == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crash_amid_copying_loses_nothing(seed):
+    bench = RetainedBench(seed)
+    me = bench.connect()
+    keep_many(me)
+    me.declare("kept")
+    bench.run()
+    call = me.submit(CopyRetained("k.#", "kept", limit=10, noted=True))
+    for _ in range(seed * 3):
+        bench.loop.step()
+    bench.disk.crash()
+    heard = call.outcome
+    bench = bench.start_again()
+    me = bench.connect()
+    left = me.ask(ListCopies("kept"))
+    assert left or heard == PENDING
+    after = left[0].after if left else b""
+    assert bench.queue("kept").depth() == (10 if left else 0)
+    while after is not None:
+        _, after = me.ask(CopyRetained("k.#", "kept", after=after, limit=10, noted=True))
+    me.consume("c", "kept", auto_settle=True)
+    bench.run()
+    assert [key for key, *_ in me.copies["c"]] == [f"k.{number:03d}" for number in range(30)]
+
+
+def test_a_page_of_a_connection_that_has_ended_is_copied_where_it_is_noted():
+    bench = RetainedBench()
+    keep_many(bench.connect())
+    bench.run(5)
+    bench = bench.reopen()
+    me, other = bench.connect(), bench.connect()
+    other.declare("kept")
+    other.declare("too")
+    for name, noted in (("kept", True), ("too", False)):
+        assert me.submit(CopyRetained("k.#", name, limit=10, noted=noted)).outcome == PENDING
+    me.close()
+    bench.run()
+    assert [bench.queue(name).depth() for name in ("kept", "too")] == [10, 0]
+    assert [one.after for one in other.ask(ListCopies("kept"))] == [b"k.009"]
 
 
 def test_a_full_queue_takes_what_fits(me):

@@ -53,7 +53,7 @@ BY_DEFAULT = [kind for kind in LISTENERS.values() if kind.address]
         ),
         (
             ("serve", "--help"),
-            ["--listen", "--data", "--config", "--set", "SIGTERM", ", ".join(LISTENERS), *(f"{kind.title} on {kind.address}" for kind in BY_DEFAULT)],
+            ["--listen", "--data", "--config", "--set", "SIGTERM", *LISTENERS, *(f"{kind.title} on {kind.address}" for kind in BY_DEFAULT)],
         ),
         (("store", "--help"), ["verify", "quarantine"]),
         (("users", "--help"), ["add", "list", "set-password", "delete"]),

@@ -138,9 +138,13 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.stomp-wss": "",
         "listen.mqtt": "",
         "listen.mqtts": "",
+        "listen.mqtt-ws": "",
+        "listen.mqtt-wss": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, mqtt, mqtts, http"):
+    with pytest.raises(
+        Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, mqtt, mqtts, mqtt-ws, mqtt-wss, http"
+    ):
         listening_only(["gopher=127.0.0.1:0"])
 
 

@@ -288,6 +288,8 @@ class Connection(Sink):
         client.connection = self
         client.connections.append(self)
         self.door: Attachment = run.attach(self, client.name)
+        if run.chance.random() < 0.5:
+            self.door.wait_for_catalogue()
         self._open(with_will)
 
     def _open(self, with_will: bool) -> None:

@@ -25,6 +25,10 @@ class DoorThere(Attachment):
         """See Attachment."""
         self.process.arrive(self.door.submit, call)
 
+    def wait_for_catalogue(self) -> None:
+        """See Attachment."""
+        self.process.arrive(self.door.wait_for_catalogue)
+
     def close(self) -> None:
         """See Attachment."""
         self.process.arrive(self.door.close)

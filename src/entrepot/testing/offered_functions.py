@@ -15,5 +15,8 @@ if TYPE_CHECKING:
     def kafka() -> AbstractContextManager[str]:
         """The bootstrap servers of a Kafka listener with topics and groups of its own."""
 
+    def mqtt() -> AbstractContextManager[Namespace]:
+        """A namespace of its own, and a listener that leads there: `mqtt_address`."""
+
     def sqs() -> AbstractContextManager[Namespace]:
         """An SQS account of its own; in the block every AWS SDK without an endpoint or credentials of its own goes there."""

@@ -82,13 +82,13 @@ def test_a_subscription_again_sends_it_again(connect: Connect, version: str) -> 
     peer.publish(topic, b"x", retain=True)
     peer.subscribe(topic, 1)
     peer.subscribe(topic, 1)
-    assert seen(peer.rest()) == [(topic, b"x", 1, True)] * 2
+    assert seen(peer.take(2)) == [(topic, b"x", 1, True)] * 2
     if peer.is_5:
         peer.subscribe(topic, 1, retainHandling=1)
         assert peer.rest() == []
         peer.unsubscribe(topic)
         peer.subscribe(topic, 1, retainHandling=1)
-        assert len(peer.rest()) == 1
+        assert peer.one().payload == b"x"
         peer.unsubscribe(topic)
         peer.subscribe(topic, 1, retainHandling=2)
         assert peer.rest() == []
@@ -147,7 +147,7 @@ def test_a_kept_session_gets_it_once(connect: Connect, kept: Connect, version: s
     assert seen([peer.one()]) == [(topic, b"x", 1, True)]
     peer.close()
     again = kept(version, client_id=peer.client_id)
-    assert again.rest() == []
+    assert [message for message in again.rest() if not message.dup] == []  # repeated, if its acknowledgement is still on its way between two processes
     writer.publish(topic, retain=True)
 
 

@@ -198,9 +198,11 @@ class Client:
         """Take what waits for the client."""
         if not self.reads:
             return
-        for part in self.session.output.take():
+        parts = self.session.output.take()
+        for part in parts:
             self.received += bytes(part)
-        self.session.flushed()
+        if parts:  # as the network says it
+            self.session.flushed()
 
     def hear(self) -> list[tuple[Any, ...]]:
         """Packets that came meanwhile, as values."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from mqtt_bench import VERSIONS, Bench, Client
+from mqtt_bench import NS, VERSIONS, Bench, Client
 from mqtt_wire import expiry, listed, subscribe, u16, unsubscribe
 from test_kept_sessions import kept
+
+from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
 
 
 @pytest.fixture
@@ -62,6 +66,66 @@ def test_there_may_be_many(bench: Bench) -> None:
             if one["qos"]:
                 reader.ack("PUBACK", one["id"])
     assert sorted(found, key=int) == [b"%d" % n for n in range(700)]
+
+
+@pytest.mark.parametrize("how", ["lost", "crash"])
+def test_copying_goes_on_when_the_client_is_back(bench: Bench, how: str) -> None:
+    writer = bench.connected("w")
+    for n in range(1200):
+        writer.publish(b"t/%d" % n, b"%d" % n, 1, n + 1, retain=True)
+    writer.hear()
+    reader = kept(bench, "r")
+    reader.feed(subscribe(1, (b"t/+", 1), (b"#", 0), properties=listed(b"\x0b\x05")))
+    found: dict[bytes, bytes] = {}
+
+    def take(events: list[tuple[Any, ...]]) -> int:
+        got = [one[1] for one in events if one[0] == "PUBLISH" and one[1]["qos"]]
+        found.update((one["payload"], one["properties"]) for one in got)
+        for one in got:
+            reader.ack("PUBACK", one["id"])
+        return len(got)
+
+    while len(found) < 300:
+        assert take(reader.hear())
+    assert len(found) < 1200
+    if how == "crash":
+        bench = bench.crash()
+    reader = kept(bench, "r")
+    take(reader.rest)
+    while take(reader.hear()):
+        pass
+    assert sorted(found, key=int) == [b"%d" % n for n in range(1200)]
+    assert set(found.values()) == {b"\x0b\x05"}
+    assert kept(bench, "r").rest == []
+
+
+def test_what_is_unsubscribed_is_copied_no_further(bench: Bench) -> None:
+    writer = bench.connected("w")
+    for n in range(700):
+        writer.publish(b"t/%d" % n, b"x", 1, n + 1, retain=True)
+    writer.hear()
+    reader = kept(bench, "r", more=b"\x21" + u16(7))
+    reader.feed(subscribe(1, (b"t/+", 1), properties=b"\0"))
+    reader.hear()
+    reader.send(unsubscribe(2, b"t/+", properties=b"\0"))
+    reader.hear()
+    again = kept(bench, "r")
+    assert not again.session.copies.under_way
+
+
+def test_their_owner_is_away_for_a_while(bench: Bench) -> None:
+    writer, reader = bench.connected("w"), bench.connected("r")
+    writer.publish(b"a", b"1", 1, retain=True).hear()
+    shard = bench.broker.catalogue.namespace(NS).queues[RETAINED_QUEUE].runtime.log.shard
+    done: list[int] = []
+    bench.broker.shard_moves.close(shard, lambda: done.append(1))
+    bench.loop.run_until(lambda: bool(done))
+    reader.subscribe(b"#")
+    assert heard(reader) == []
+    bench.broker.shard_moves.open(shard, bench.store.epoch, lambda: done.append(2))
+    bench.loop.run_until(lambda: len(done) == 2)
+    reader.session.deadline_reached(1e9)
+    assert heard(reader) == [(b"a", b"1", 0, True)]
 
 
 def test_what_expires(bench: Bench) -> None:

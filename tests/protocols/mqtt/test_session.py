@@ -611,3 +611,17 @@ def test_many_filters_at_once(bench: Bench) -> None:
     assert codes == [0 if n < 300 else 0x11 for n in range(1000)]
     assert not client.session.subscriptions.no_local_count
     assert not [one for queue in bench.queues().values() for one in queue.bindings_in]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_what_is_not_sent_is_settled_all_the_same(bench: Bench, qos: int) -> None:
+    reader, writer = bench.connected("r", properties=listed(b"\x27\0\0\0\x40", b"\x21" + u16(3))), bench.connected("w")
+    reader.subscribe(b"#", 1)
+    for n in range(20):
+        writer.publish(b"$apart" if n % 2 else b"a", bytes(100), qos, n + 1)
+    writer.publish(b"a", b"short", 1, 30).hear()
+    assert reader.payloads() == [b"short"]
+    (queue,) = bench.queues().values()
+    assert queue.runtime.depth() == 0
+    (consumer,) = reader.session.attachment.consumers.values()
+    assert consumer.leased == 1

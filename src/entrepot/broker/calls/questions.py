@@ -217,6 +217,24 @@ class ReadLastValues(NamedTuple):
     identifier: int
 
 
+class NoteCopy(NamedTuple):
+    """None, when it is durable: behind `after` something is still to be copied into a queue of what a pattern matches; `after` None: nothing is."""
+
+    log_id: bytes
+    exchange: bytes
+    pattern: bytes
+    identifier: int
+    after: bytes | None
+
+
+class AskCopies(NamedTuple):
+    """list[tuple[bytes, bytes, int, bytes]]: exchange, pattern, identifier and `after` of each that is noted of a queue, COPIES_LISTED_MAX at most."""
+
+    log_id: bytes
+
+
+COPIES_LISTED_MAX = 10_000
+
 QUESTIONS: dict[str, type[Any]] = {
     one.__name__: one
     for one in (
@@ -236,5 +254,7 @@ QUESTIONS: dict[str, type[Any]] = {
         HoldSession,
         DetachSession,
         ReadLastValues,
+        NoteCopy,
+        AskCopies,
     )
 }

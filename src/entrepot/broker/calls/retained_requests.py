@@ -38,6 +38,9 @@ class CopyRetained(Struct):
     Each is an entry of its own with its own address, in the codec of the attachment and marked by it as a copy (EntryCodec.last_value_copy), with
     `identifier`, if it is not 0; its time to live is what is left of it. Those that have expired are not among them.
 
+    `noted`, of a queue that is kept: what is left to be copied behind a page is noted beside the queue, in the commit of the page (behind it, where the queue
+    is in another process), until the last page; such a page comes into the queue though the connection has ended meanwhile.
+
     result: (how many were appended, the `after` of the next page, or None: that was all), when they are durable, if the queue is. A page may have fewer than
     `limit`, or none, and not be the last. Refused NOT_PERMITTED: READ of the exchange and WRITE of the queue are needed, as for a binding.
     """
@@ -47,4 +50,28 @@ class CopyRetained(Struct):
     identifier: int = 0
     after: bytes = b""
     limit: int = COPIES_MAX
+    exchange: str = "amq.topic"
+    noted: bool = False
+
+
+class UnfinishedCopy(Struct, array_like=True):
+    """Of a queue: a CopyRetained of these fields is the next."""
+
+    exchange: str
+    pattern: str
+    identifier: int
+    after: bytes
+
+
+class ListCopies(Struct):
+    """What is still to be copied into a queue, as was noted of it. result: list[UnfinishedCopy]. Refused NOT_PERMITTED, as ForgetCopy: WRITE of the queue."""
+
+    queue: str
+
+
+class ForgetCopy(Struct):
+    """Nothing of a pattern is to be copied any more. result: None, when that is durable; nobody need wait."""
+
+    queue: str
+    pattern: str
     exchange: str = "amq.topic"

@@ -22,7 +22,7 @@ from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
-from entrepot.broker.queue.last_values import LastValues, drop_rows_of_none
+from entrepot.broker.queue.last_values import LastValues, drop_rows, drop_rows_of_none
 from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
@@ -269,8 +269,6 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
-            if isinstance(queue.heads, LastValues):
-                queue.heads.drop()
             logs = [part.log for part in parts.parts_of(queue)]
             for log in logs:
                 broker.outbox.forget(log)
@@ -286,6 +284,8 @@ class LiveObjects:
             for log in logs:
                 broker.transactions.drop(log)
                 owner.store.drop_log(log)
+            if definition.persistent:
+                drop_rows(owner.store, queue.log.shard, queue.log.id, broker.scheduler)
             owner.seals.gone([queue.log])
             owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, fail, make_publish
+from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, make_publish
 from entrepot.broker.calls.questions import Note, Onward
 from entrepot.broker.calls.session_requests import NUMBER_MAX, PublishOnce, Runs
 from entrepot.broker.catalogue.definitions import TopicDefinition
@@ -20,7 +20,7 @@ from entrepot.broker.front.parting import put_replies
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.owner.local_owner import LocalOwner
-from entrepot.broker.owners import Owner, Stage
+from entrepot.broker.owners import Done, Owner, Stage
 from entrepot.broker.sessions.attached import parted
 from entrepot.model.errors import NotDone, OutcomeUnknown
 from entrepot.model.ranges import RangeSet
@@ -71,12 +71,12 @@ class _Part(Sink):
 
 
 class Once:
-    """Of one call, whose session has that owner, queue and generation; b"": it is not kept, and remembers nothing."""
+    """Of one call, whose session has that owner, queue and generation; b"": it is not kept, and remembers nothing. ended(why not, or None, result)."""
 
-    def __init__(self, broker: BrokerParts, door: Door, call: Ask, owner: Owner, log_id: bytes, generation: int) -> None:
+    def __init__(self, broker: BrokerParts, door: Door, call: Ask, owner: Owner, log_id: bytes, generation: int, ended: Done) -> None:
         self._broker = broker
+        self._ended = ended
         self._door = door
-        self._call = call
         self._owner = owner
         self._log_id = log_id
         self._generation = generation
@@ -248,9 +248,8 @@ class Once:
         """If that was the last."""
         if self._left:
             return
-        call = self._call
         if self._error is not None:
-            fail(call, OutcomeUnknown(f"it is at some of its targets only: {self._error}") if self._done_count else self._error)
+            self._ended(OutcomeUnknown(f"it is at some of its targets only: {self._error}") if self._done_count else self._error, None)
             return
         for reply in self._replies:
             reply()
@@ -260,10 +259,7 @@ class Once:
             publisher.published_bytes += publish.body_bytes
             publish.nacked = sorted(nacked | self._left_out_of(runs)) or None
             publish.outcome = DONE
-        call.result = [(first, end - first) for first, end in self._left_out]
-        call.outcome = DONE
-        if not self._door.closed:
-            self._door.sink.completed(call)
+        self._ended(None, [(first, end - first) for first, end in self._left_out])
 
 
 def _places_of(path: Path) -> dict[bytes, tuple[Definition, tuple[str, int]]]:

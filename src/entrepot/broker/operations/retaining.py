@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, fail, make_publish
-from entrepot.broker.calls.questions import LastValuesPage, ReadLastValues
+from entrepot.broker.calls.questions import AskCopies, LastValuesPage, NoteCopy, ReadLastValues
 from entrepot.broker.calls.requests import DeclareQueue
-from entrepot.broker.calls.retained_requests import COPIES_MAX, RETAINED_QUEUE, CopyRetained, PublishRetained
+from entrepot.broker.calls.retained_requests import COPIES_MAX, RETAINED_QUEUE, CopyRetained, ForgetCopy, ListCopies, PublishRetained, UnfinishedCopy
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.queue_arguments import LAST_VALUE, REJECT_PUBLISH
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.gathering import Part
-from entrepot.broker.front.parting import make_address
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.own_calls import ask_as_broker
@@ -41,7 +40,7 @@ class Retaining:
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """For Operations."""
-        return {PublishRetained: self._publish, CopyRetained: self._copy}
+        return {PublishRetained: self._publish, CopyRetained: self._copy, ListCopies: self._list, ForgetCopy: self._forget}
 
     # ---- publishing
 
@@ -131,25 +130,47 @@ class Retaining:
     def _copy(self, door: Door, call: Ask, request: CopyRetained) -> Outcome:
         """See CopyRetained."""
         broker = self._broker
-        authorize = broker.authorizer.authorize
-        authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.QUEUE, request.queue)
-        authorize(door.principal, Action.READ, door.namespace, ResourceKind.EXCHANGE, request.exchange)
-        target = broker.catalogue.find_queue(door.namespace, request.queue, door.home)
-        if target.is_topic:
-            raise Refused(Reason.NOT_SUPPORTED, f"last values are not copied into '{request.queue}', which is a stream")
+        broker.authorizer.authorize(door.principal, Action.READ, door.namespace, ResourceKind.EXCHANGE, request.exchange)
+        target = self._target(door, request.queue)
         source = self._queue(door.namespace)
         if source is None:
             return (0, None), None
         question = ReadLastValues(
             source.log_id,
-            request.exchange.encode("utf-8", "surrogateescape"),
-            request.pattern.encode("utf-8", "surrogateescape"),
+            _octets(request.exchange),
+            _octets(request.pattern),
             request.after,
             max(1, min(request.limit, COPIES_MAX)),
             door.codec,
             request.identifier,
         )
-        broker.owners.owner(source).ask(question, _Copy(broker, door, call, request.exchange, target).read)
+        broker.owners.owner(source).ask(question, _Copy(broker, door, call, question, target).read)
+        return LATER, None
+
+    def _target(self, door: Door, name: str) -> QueueDefinition:
+        """The queue of that name, into which last values may be copied. Raises Refused."""
+        broker = self._broker
+        broker.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.QUEUE, name)
+        target = broker.catalogue.find_queue(door.namespace, name, door.home)
+        if not isinstance(target, QueueDefinition):
+            raise Refused(Reason.NOT_SUPPORTED, f"last values are not copied into '{name}', which is a stream")
+        return target
+
+    def _list(self, door: Door, call: Ask, request: ListCopies) -> Outcome:
+        """See ListCopies."""
+        target = self._target(door, request.queue)
+
+        def listed(error: NotDone | None, found: Any) -> None:
+            _answer(door, call, error, None if error else [UnfinishedCopy(_text(name), _text(pattern), *rest) for name, pattern, *rest in found])
+
+        self._broker.owners.owner(target).ask(AskCopies(target.log_id), listed)
+        return LATER, None
+
+    def _forget(self, door: Door, call: Ask, request: ForgetCopy) -> Outcome:
+        """See ForgetCopy."""
+        target = self._target(door, request.queue)
+        question = NoteCopy(target.log_id, _octets(request.exchange), _octets(request.pattern), 0, None)
+        self._broker.owners.owner(target).ask(question, partial(_answer, door, call))
         return LATER, None
 
 
@@ -196,13 +217,14 @@ class _Whole(Sink):
 class _Copy(Sink):
     """One page on its way into a queue."""
 
-    __slots__ = ("_broker", "_call", "_copied", "_door", "_error", "_exchange", "_left", "_next", "_target")
+    __slots__ = ("_broker", "_call", "_copied", "_door", "_error", "_left", "_next", "_noted", "_question", "_target")
 
-    def __init__(self, broker: BrokerParts, door: Door, call: Ask, exchange: str, target: QueueDefinition) -> None:
+    def __init__(self, broker: BrokerParts, door: Door, call: Ask, question: ReadLastValues, target: QueueDefinition) -> None:
         self._broker = broker
         self._door = door
         self._call = call
-        self._exchange = exchange
+        self._question = question
+        self._noted = call.request.noted and target.persistent
         self._target = target
         self._next: bytes | None = None
         self._copied = 0
@@ -212,7 +234,7 @@ class _Copy(Sink):
     def read(self, error: NotDone | None, page: LastValuesPage | None) -> None:
         """The page is there."""
         door = self._door
-        if error is not None or door.closed:
+        if error is not None or (door.closed and not self._noted):
             self._error = error
         else:
             assert page is not None
@@ -220,6 +242,7 @@ class _Copy(Sink):
             door.spent += len(found) // _COPIES_PER_STEP
             try:
                 self._put(found)
+                self._note()
             except NotDone as refusal:
                 self._error = refusal
         self._end_of_one()
@@ -231,8 +254,9 @@ class _Copy(Sink):
         owner = broker.owners.owner(self._target)
         log_ids = [self._target.log_id]
         through = _Through(self, self._door)
+        exchange = self._question.exchange
         for key, flags, record in found:
-            address = make_address(self._exchange, key.decode("utf-8", "surrogateescape"))
+            address = b"".join((bytes((len(exchange),)), exchange, bytes((len(key),)), key))
             if codec.time_to_live_ms(record, 0) >= 0:
                 flags |= HAS_EXPIRY
             publish = make_publish(self._call.stream, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
@@ -245,6 +269,18 @@ class _Copy(Sink):
             except NotDone:
                 self._left -= 1
                 raise
+
+    def _note(self) -> None:
+        """What is left behind this page, if it is not the only one."""
+        question, after = self._question, self._next
+        if self._noted and (after is not None or question.after):
+            self._left += 1
+            note = NoteCopy(self._target.log_id, question.exchange, question.pattern, question.identifier, after)
+            self._broker.owners.owner(self._target).ask(note, self._is_noted)
+
+    def _is_noted(self, error: NotDone | None, _: Any) -> None:
+        self._error = self._error or error
+        self._end_of_one()
 
     def completed(self, call: Call) -> None:
         """One of them is answered."""
@@ -259,14 +295,26 @@ class _Copy(Sink):
         self._left -= 1
         if self._left:
             return
-        call = self._call
-        if self._error is not None:
-            fail(call, self._error)
-            return
-        call.result = (self._copied, self._next)
-        call.outcome = DONE
-        if not self._door.closed:
-            self._door.sink.completed(call)
+        _answer(self._door, self._call, self._error, (self._copied, self._next))
+
+
+def _answer(door: Door, call: Ask, error: NotDone | None, result: Any) -> None:
+    """Complete a call."""
+    if error is not None:
+        fail(call, error)
+        return
+    call.result = result
+    call.outcome = DONE
+    if not door.closed:
+        door.sink.completed(call)
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def _indices(runs: list[Any]) -> list[int]:

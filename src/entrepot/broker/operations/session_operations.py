@@ -6,6 +6,7 @@ it is there (HoldSession). An owner that cannot be reached, or has given its sha
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,8 @@ from entrepot.broker.operations.once import Once
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.session_opening import Opening
-from entrepot.broker.owners import Owner, Settlement
+from entrepot.broker.operations.stalls import Stalled, Stalls
+from entrepot.broker.owners import Done, Owner, Settlement
 from entrepot.broker.sessions.attached import taken_over
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
@@ -39,7 +41,7 @@ AGAIN_S = 0.5  # until an owner that could not be asked is asked again
 class Session:
     """One that a door has. `log_id`: of its queue; b"": it is not kept. `will`: of such a one. `is_open`: the door was told its number."""
 
-    __slots__ = ("door", "generation", "is_open", "log_id", "name", "number", "owner", "shard", "will")
+    __slots__ = ("door", "generation", "is_open", "log_id", "name", "number", "owner", "shard", "stalled", "will")
 
     def __init__(self, door: Door, number: int, name: str, shard: int, owner: Owner) -> None:
         self.door = door
@@ -49,6 +51,7 @@ class Session:
         self.owner = owner
         self.generation = 0
         self.is_open = False
+        self.stalled: deque[Stalled] | None = None  # what waits for its owner
         self.log_id = b""
         self.will: WillFields | None = None
 
@@ -59,6 +62,7 @@ class SessionOperations:
     def __init__(self, broker: BrokerParts, operations: Operations) -> None:
         self._broker = broker
         self._operations = operations
+        self._stalls = Stalls(broker.scheduler, lambda session: self._sessions.get(session.number) is session)
         self._sessions: dict[int, Session] = {}
         self._by_door: dict[Door, dict[int, Session]] = {}
 
@@ -199,7 +203,7 @@ class SessionOperations:
         """See PublishOnce."""
         session = self._session(door, request.number)
         _check_runs(request.numbers, sum(publish.count for publish in request.publishes))
-        Once(self._broker, door, call, session.owner, session.log_id, session.generation).begin()
+        self._stalls.begin(session, call, lambda done: Once(self._broker, door, call, session.owner, session.log_id, session.generation, done).begin())
         return LATER, None
 
     def _release_incoming(self, door: Door, call: Ask, request: ReleaseIncoming) -> Outcome:
@@ -219,23 +223,18 @@ class SessionOperations:
         door = session.door
         _check_runs(adds)
         _check_runs(removes)
-        together: list[Settlement] = []
-        others: list[Settle] = []
+        own: list[Settle] = []
         for settle in settlements:
             consumer = door.consumers.get(settle.consumer_id)
             if consumer is not None and session.log_id and consumer.owner is session.owner and not consumer.source.is_topic:
-                together.append((consumer, settle.first, settle.count, settle.disposition))
+                own.append(settle)
             else:
-                others.append(settle)
-        for settle in others:
-            settle.attachment = door
-            door.settle(settle)
+                settle.attachment = door
+                door.settle(settle)
         if not session.log_id:
             return None, None
         note = Note(session.log_id, session.generation, released, [], adds, removes, [])
-        session.owner.together([], together, [], partial(_answer, call), note)
-        for consumer, *_ in together:
-            door.credit_returned(consumer)
+        self._stalls.begin(session, call, partial(_do_together, session, own, note))
         return LATER, None
 
     def _session(self, door: Door, number: int) -> Session:
@@ -244,6 +243,15 @@ class SessionOperations:
         if session is None or session.door is not door:
             raise taken_over(str(number))
         return session
+
+
+def _do_together(session: Session, settles: list[Settle], note: Note, done: Done) -> None:
+    """Consumers that have ended meanwhile hold nothing."""
+    consumers = session.door.consumers
+    settlements: list[Settlement] = [(consumers[one.consumer_id], one.first, one.count, one.disposition) for one in settles if one.consumer_id in consumers]
+    session.owner.together([], settlements, [], lambda error, _: done(error, None), note)
+    for consumer, *_ in settlements:
+        session.door.credit_returned(consumer)
 
 
 def _answer(call: Ask, error: NotDone | None, _: Any) -> None:

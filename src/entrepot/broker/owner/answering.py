@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from entrepot.broker.calls.questions import (
+    COPIES_LISTED_MAX,
+    AskCopies,
     AskPartitions,
     AskQueues,
     AttachSession,
@@ -21,6 +23,7 @@ from entrepot.broker.calls.questions import (
     ListMoves,
     Load,
     Note,
+    NoteCopy,
     PartitionFigures,
     PurgeTimed,
     QueueFigures,
@@ -34,10 +37,12 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
 from entrepot.broker.queue.browsing import Browsing
+from entrepot.broker.queue.last_value_rows import copy_key, copy_of, copy_prefix, copy_value
 from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.parts import parts_of
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.session_table import SessionTable
+from entrepot.broker.state import DELETE, prefix_end, set_value
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -204,6 +209,23 @@ class Answering:
         queue.heads.pages.read(question, done)
         return _LATER
 
+    def note_copy(self, question: NoteCopy, done: Done) -> Any:
+        """See NoteCopy."""
+        log = self._owner.queue(question.log_id).log
+        if log.volatile:
+            return None
+        key = copy_key(log.id, question.exchange, question.pattern)
+        delta = DELETE if question.after is None else set_value(copy_value(question.identifier, question.after))
+        self._owner.store.fold(log.shard, key, delta)
+        return self._when_durable(done, None)
+
+    def copies(self, question: AskCopies, done: Done) -> list[tuple[bytes, bytes, int, bytes]]:
+        """See AskCopies."""
+        log = self._owner.queue(question.log_id).log
+        prefix = copy_prefix(log.id)
+        rows = [] if log.volatile else self._owner.store.scan(log.shard, prefix, prefix_end(prefix), COPIES_LISTED_MAX)
+        return [copy_of(log.id, key, row) for key, row in rows]
+
     # ---- shared
 
     def _timed(self, log_id: bytes) -> TimedQueue:
@@ -236,4 +258,6 @@ _ANSWERS: dict[type, _Answer] = {
     HoldSession: Answering.hold_session,
     DetachSession: Answering.detach_session,
     ReadLastValues: Answering.read_last_values,
+    NoteCopy: Answering.note_copy,
+    AskCopies: Answering.copies,
 }

@@ -4,6 +4,11 @@ b"a:" log id (16 bytes) b"v" exchange's short string, routing key
     -> u8 format (1), u64 offset, u32 bytes of the record, u64 when it expires in ms (0: never), little-endian
 b"a:" log id b"t" u64 when it expires in ms, u64 offset, big-endian
     -> the address: two short strings
+
+and of any queue into which last values are still to be copied:
+
+b"a:" log id b"c" exchange's short string, pattern
+    -> u8 format (1), u32 the subscription's identifier, little-endian, the routing key behind which to go on
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from entrepot.model.errors import CorruptData
 FORMAT = 1
 
 _VALUE = struct.Struct("<BQIQ")
+_COPY = struct.Struct("<BI")
 _TIME = struct.Struct(">QQ")
 
 
@@ -47,6 +53,30 @@ def value_key(log_id: bytes, address: bytes) -> bytes:
 def time_key(log_id: bytes, due_ms: int, offset: int) -> bytes:
     """Of the time of a last value that expires."""
     return time_prefix(log_id) + _TIME.pack(due_ms, offset)
+
+
+def copy_prefix(log_id: bytes) -> bytes:
+    """What keys of copies begin with."""
+    return LAST_VALUE_PREFIX + log_id + b"c"
+
+
+def copy_key(log_id: bytes, exchange: bytes, pattern: bytes) -> bytes:
+    """Of what is still to be copied into a queue of what a pattern matches."""
+    return b"".join((copy_prefix(log_id), bytes((len(exchange),)), exchange, pattern))
+
+
+def copy_value(identifier: int, after: bytes) -> bytes:
+    """As a row has it."""
+    return _COPY.pack(FORMAT, identifier) + after
+
+
+def copy_of(log_id: bytes, key: bytes, row: bytes) -> tuple[bytes, bytes, int, bytes]:
+    """Exchange, pattern, identifier, and behind what to go on. Raises CorruptData."""
+    if len(row) < _COPY.size or row[0] != FORMAT:
+        raise CorruptData(f"a copy that is under way of format {row[:1]!r} with {len(row)} bytes")
+    rest = key[len(copy_prefix(log_id)) :]
+    end = 1 + rest[0]
+    return rest[1:end], rest[end:], _COPY.unpack_from(row)[1], row[_COPY.size :]
 
 
 def encoded(value: LastValue) -> bytes:

@@ -155,12 +155,6 @@ class LastValues:
             queue.hub.expired_count += 1
         self._look()
 
-    # ---- the end
-
-    def drop(self) -> None:
-        """The queue is deleted: its rows go, some in a turn."""
-        drop_rows(self._store, self._shard, self._log.id, self._queue.hub.scheduler)
-
     # ---- Heads
 
     def expire(self) -> int:
@@ -193,7 +187,10 @@ class LastValues:
 
 
 def drop_rows(store: Store, shard: int, log_id: bytes, scheduler: Scheduler) -> None:
-    """Those of a queue that is deleted go, some in a turn; what a crash leaves of them goes when the shard opens again (drop_rows_of_none())."""
+    """Those of a queue that is deleted go, and what was noted of copies into it, some in a turn.
+
+    What a crash leaves of them goes when the shard opens again (drop_rows_of_none()).
+    """
     if shard in store.closed:
         return
     prefix = LAST_VALUE_PREFIX + log_id

@@ -10,7 +10,7 @@ from entrepot.broker.calls import questions
 from entrepot.broker.calls.questions import BrowsedPage, PartitionFigures, QueueFigures
 from entrepot.broker.calls.retained_requests import COPIES_MAX
 from entrepot.broker.calls.session_requests import FOREVER_S
-from entrepot.cluster.owners.words import U16, Key, Number, Place, RunOfNumbers, read
+from entrepot.cluster.owners.words import U16, U32, Key, Number, Place, RunOfNumbers, read
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
 
@@ -43,6 +43,8 @@ _ANSWERS: dict[type, Decoder] = {
     questions.AttachSession: msgspec.msgpack.Decoder(tuple[Number, Number, list[RunOfNumbers], list[RunOfNumbers]]),
     questions.HoldSession: NOTHING,
     questions.DetachSession: NOTHING,
+    questions.NoteCopy: NOTHING,
+    questions.AskCopies: msgspec.msgpack.Decoder(list[tuple[Key, bytes, U32, Key]]),
     questions.ReadLastValues: msgspec.msgpack.Decoder(tuple[list[tuple[Key, U16, bytes]], Key | None]),
 }
 
@@ -50,7 +52,7 @@ NUMBER_MAX = 1 << 31
 GENERATION_MAX = 1 << 62
 KEY_END = CODEC_END = 1 << 8
 
-CHANGES = frozenset({questions.PurgeTimed, questions.StartMove, questions.CancelMove})
+CHANGES = frozenset({questions.NoteCopy, questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
 
 
@@ -76,6 +78,8 @@ def _makes_sense(question: Any) -> bool:
         return 0 < question.generation < GENERATION_MAX and -1 <= question.expiry_s <= FOREVER_S
     if isinstance(question, questions.StartMove):
         return 0 <= question.per_second_max < NUMBER_MAX
+    if isinstance(question, questions.NoteCopy):
+        return len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX
     if isinstance(question, questions.ReadLastValues):
         return (
             0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END

@@ -8,6 +8,7 @@ A user name `VHOST:NAME` says the virtual host, as RabbitMQ's clients write it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, sharing, subscribing
+from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, sharing, subscribing, system_topics
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Connect, Disconnect
@@ -51,6 +52,7 @@ class Settings:
     namespace: str = DEFAULT_NAMESPACE
     is_only: bool = False
     subscriptions_max: int = 1000
+    figures: Callable[[], Mapping[bytes, bytes]] | None = None  # by topic of $SYS
     queued_max: int = 0  # messages that wait in each queue of a session that is not kept; 0: any
 
 
@@ -137,6 +139,7 @@ def _open(session: Session) -> Steps:
     session.sources[MAIN].queue = opened.queue
     if opened.present and session.is_kept:
         yield from subscribing.restore(session)
+        yield from retained.restore(session, opened.queue)
     said = connack_properties(packet, terms, offer)
     if session.login is not None:
         said.items += session.login.said(session.login.answer).items
@@ -148,6 +151,7 @@ def _open(session: Session) -> Steps:
     for source in list(session.sources.values()):
         if source.queue:
             yield from subscribing.consume(session, source)
+    retained.look(session)
 
 
 def _will(will: events.Will | None) -> Will | None:
@@ -255,6 +259,8 @@ def deadline_reached(session: Session, now: float) -> None:
     session.output.release()
     retained.look(session)
     _look(session, now)
+    if session.state == OPEN:
+        system_topics.look(session, now)
 
 
 def _look(session: Session, now: float) -> None:

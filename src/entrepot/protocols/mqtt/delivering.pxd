@@ -53,6 +53,7 @@ cdef class Held:
 cdef Held _held(Delivery delivery, Match match)
 @cython.locals(source=Source, data=bytes, pos=Py_ssize_t, matches=dict, match=Match, end=Py_ssize_t, held=Held)
 cpdef Py_ssize_t deliver(State session, Delivery delivery) except? -1
+@cython.locals(size=Py_ssize_t)
 cdef int _written(State session) except -1
 cdef int _settle(State session, Source source, uint64_t offset, Py_ssize_t count) except -1
 @cython.locals(matches=dict, found=Match, address=bytes)
@@ -63,6 +64,8 @@ cdef bint _begin(State session, Held held) except? True
 cdef Py_ssize_t _send_span(State session, Held held, Span span) except -1
 @cython.locals(alike=Py_ssize_t)
 cdef Py_ssize_t _send(State session, Match match, bytes data, Py_ssize_t pos, Py_ssize_t count, int64_t append_time_ms) except -1
+@cython.locals(match=Match, address=bytes, data=bytes)
+cpdef int tell(State session, bytes topic, bytes record) except -1
 @cython.locals(flags=int, key=int64_t, template=Template, age_s=int64_t, end=Py_ssize_t)
 cdef Py_ssize_t _deliver(
     State session, Match match, bytes data, Py_ssize_t pos, Py_ssize_t count, int64_t append_time_ms, int qos, Py_ssize_t first_id, bint is_repeated) except -1

@@ -23,7 +23,7 @@ from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.state import STREAM, State
-from entrepot.protocols.mqtt.topics import is_apart, shared, topic_of
+from entrepot.protocols.mqtt.topics import is_apart, key_of, shared, topic_of
 
 if not cython.compiled:
     from entrepot.broker.calls.port import make_settle
@@ -32,6 +32,7 @@ if not cython.compiled:
     from entrepot.protocols.mqtt.output import make_template
     from entrepot.protocols.mqtt.packing import alike_count, flags_of, qos_of, skip
 
+ADDRESS = b"\x09amq.topic"
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
 MATCHES_MAX = 1024  # topics that are remembered
 MAIN, LOOSE = 0, 1
@@ -133,23 +134,28 @@ def deliver(session: State, delivery: Delivery) -> int:
     if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == _MAIN) and not flags_of(data, pos) & _KEPT):
         if not delivery.settled:
             _settle(session, source, delivery.offset, delivery.count)
+            session.settle_soon()
         return -1
     if source.is_loose:
         end = _send(session, match, data, pos, delivery.count, delivery.append_time_ms)
     else:
         held = _held(delivery, match)
-        if session.held or not _begin(session, held):
+        if not session.held and _begin(session, held):
+            end = held.pos
+        else:
             session.held.append(held)
-            return -1
-        end = held.pos
+            end = -1
     _written(session)
     return end
 
 
 def _written(session: State) -> int:
-    if session.output.size > _OUTPUT_HIGH:
+    size: int = session.output.size
+    if size > _OUTPUT_HIGH:
         session.overfull = True
         session.attachment.writable = False
+    if session.unsettled and not size:  # nothing of it was sent
+        session.settle_soon()
     session.wake()
     return 0
 
@@ -157,7 +163,6 @@ def _written(session: State) -> int:
 def _settle(session: State, source: Source, offset: int, count: int) -> int:
     """Done with, when what is written by now is handed to the socket."""
     session.unsettled.append(make_settle(_STREAM, source.consumer_id, offset, count, _ACCEPT))
-    session.wake()
     return 0
 
 
@@ -183,12 +188,19 @@ def _find(session: State, source: Source, address: bytes) -> Match:
         wanted = session.subscriptions.matching(topic) if topic is not None else []
     if topic is None or not wanted or (source.subscription is not None and is_apart(topic) and _begins_wild(source.subscription)):
         return Match(b"", -1, b"", RETAIN_CLEAR)
-    identifiers = b""
-    if session.version == MQTT_5:
-        identifiers = b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier])
+    identifiers = _identifiers(session, wanted)
     as_published = any(subscription.retain_as_published for subscription, _ in wanted)
     qos = max(subscription.qos for subscription, _ in wanted)
     return Match(topic, qos, identifiers, RETAIN_AS_PUBLISHED if as_published else RETAIN_CLEAR)
+
+
+def _identifiers(session: State, wanted: list[tuple[Subscription, int]]) -> bytes:
+    return b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier]) if session.version == MQTT_5 else b""
+
+
+def identifiers_of(session: State, topic: bytes) -> bytes:
+    """Of the subscriptions that match, as properties."""
+    return _identifiers(session, session.subscriptions.matching(topic))
 
 
 def _begins_wild(subscription: Subscription) -> bool:
@@ -254,6 +266,19 @@ def _send(session: State, match: Match, data: bytes, pos: int, count: int, appen
                 pos = skip(data, pos, 1)
                 alike -= 1
     return pos
+
+
+def tell(session: State, topic: bytes, record: bytes) -> int:
+    """A message of nobody's, of QoS 0: its client alone is told it, if it is subscribed."""
+    address = ADDRESS + bytes((len(topic),)) + key_of(topic)
+    data = b"\x01" + len(address).to_bytes(2, "big") + address + record
+    match = session.matches.get(address)
+    if match is None:
+        match = _remember(session, session.sources[MAIN], data)
+    if match.qos >= 0:
+        _send(session, match, data, len(data) - len(record), 1, 0)
+        _written(session)
+    return 0
 
 
 def _deliver(session: State, match: Match, data: bytes, pos: int, count: int, append_time_ms: int, qos: int, first_id: int, is_repeated: bool) -> int:

@@ -45,9 +45,13 @@ class MqttListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
+        return self.session_of(peer, wake, self.note)
+
+    def session_of(self, peer: Peer, wake: Wake, journal: Callable[..., None]) -> Session:
+        """A session, whatever carries it."""
         network = self.network
         given = self.broker_port, self.authenticator, self.settings, self.new_name(), self.wall_ms
-        return Session(*given, peer, wake, self.note, network.turns, network.unfinished, network.strangers)
+        return Session(*given, peer, wake, journal, network.turns, network.unfinished, network.strangers)
 
     def client_of(self, session: Any) -> Client:
         """See net.listener.Listener."""

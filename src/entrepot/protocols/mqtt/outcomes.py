@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.broker.calls.port import DONE, Call, Publish
+from entrepot.broker.calls.port import DONE, UNKNOWN, Call, Publish
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import without_vhosts
 from entrepot.protocols.mqtt.incoming import ids_of
@@ -41,7 +41,12 @@ def of_call(call: Call) -> MqttError:
 
 
 def of_publish(call: Call, publish: Publish, version: int, packet_ids: bytes) -> int | list[int]:
-    """The reason for each PUBLISH of a run, or one for all of them (0x10, nobody is subscribed, is of version 5 alone). `call`: that, or what it is in."""
+    """The reason for each PUBLISH of a run, or one for all of them (0x10, nobody is subscribed, is of version 5 alone). `call`: that, or what it is in.
+
+    Raises MqttError: it is not known.
+    """
+    if call.outcome == UNKNOWN:
+        raise of_call(call)  # neither success nor failure: the client sends it again
     if call.outcome != DONE:
         return int(reason_of(call.error))
     if call.result:

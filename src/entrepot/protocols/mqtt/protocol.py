@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from entrepot.model.listeners import ListenerKind
+from entrepot import __version__
+from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
     from entrepot.broker.logs.entry_codec import EntryCodec
+    from entrepot.net.listener import Listener
     from entrepot.protocols.mqtt.listener import MqttListener
 
 MQTT = "MQTT"  # what it looks like
+PATHS = frozenset(("/", "/mqtt", "/ws"))  # of WebSockets, as clients of Mosquitto, RabbitMQ and HiveMQ have them
+SUBPROTOCOLS = ("mqtt", "mqttv3.1")
 _NAMES = (b"\x00\x04MQTT", b"\x00\x06MQIsdp")
 
 
@@ -63,6 +68,7 @@ def speak(site: Site) -> Speaker:
 
     config = site.config
     section, limits, own = config.of(MqttSection), config.limits, config.of(MqttLimits)
+    listeners: list[MqttListener] = []
     offer = Offer(
         receive_maximum=section.receive_maximum,
         packet_max=min(limits.message_bytes, VARIABLE_MAX + 5),
@@ -71,16 +77,17 @@ def speak(site: Site) -> Speaker:
         in_flight_max=section.in_flight,
     )
 
-    def make(name: str, host: str, port: int, namespace: str | None) -> MqttListener:
+    def plain(name: str, host: str, port: int, namespace: str | None) -> MqttListener:
         settings = Settings(
             offer=offer,
             handshake_timeout_s=limits.handshake_timeout_ms / 1000,
             namespace=namespace or section.namespace,
             is_only=namespace is not None,
+            figures=partial(_figures, site, listeners, site.clock.monotonic_s()),
             subscriptions_max=own.mqtt_subscriptions,
             queued_max=own.mqtt_queued,
         )
-        return MqttListener(
+        listener = MqttListener(
             site.network,
             host,
             port,
@@ -91,8 +98,48 @@ def speak(site: Site) -> Speaker:
             wall_ms=site.clock.wall_ms,
             tls=site.tls_of(LISTENERS[name]),
         )
+        listeners.append(listener)
+        return listener
+
+    def make(name: str, host: str, port: int, namespace: str | None) -> Listener:
+        found = plain(name, host, port, namespace)
+        return _within_websocket(site, found, name) if LISTENERS[name].look == WEBSOCKET else found
 
     return Speaker(make)
+
+
+def _figures(site: Site, listeners: list[MqttListener], started_s: float) -> dict[bytes, bytes]:
+    """Of this process, by topic of `$SYS`."""
+    figures = site.broker.statistics()
+    said = {
+        "version": f"Entrepot {__version__}",
+        "uptime": f"{site.clock.monotonic_s() - started_s:.0f} seconds",
+        "clients/connected": sum(listener.open_count for listener in listeners),
+        "messages/received": figures["published_total"],
+        "messages/sent": figures["delivered_total"],
+        "bytes/received": figures["published_bytes_total"],
+        "publishers_throttled": figures["publishers_throttled"],
+    }
+    return {f"$SYS/broker/{name}".encode(): (value if isinstance(value, str) else f"{value:.0f}").encode() for name, value in said.items()}
+
+
+def _within_websocket(site: Site, inside: MqttListener, name: str) -> Listener:
+    """A listener for the sessions of one that does not listen itself."""
+    from entrepot.net.origins import Origins
+    from entrepot.net.websocket import Terms, WebSocketListener
+
+    return WebSocketListener(
+        site.network,
+        inside.host,
+        inside.port,
+        name=name,
+        terms=Terms(PATHS, SUBPROTOCOLS, inside.settings.handshake_timeout_s, names_subprotocol=True),
+        make=inside.session_of,
+        client=inside.client_of,
+        origins=Origins("websocket_origins", site.config.websocket_origins),
+        pages=site.pages,
+        tls=inside.tls,
+    )
 
 
 def _entry_codec(_: Config) -> EntryCodec:
@@ -104,6 +151,8 @@ def _entry_codec(_: Config) -> EntryCodec:
 LISTENERS = {
     "mqtt": ListenerKind("MQTT", MQTT, "", "mqtt", "MQTT clients"),
     "mqtts": ListenerKind("MQTT over TLS", MQTT, "", "mqtts", "MQTT clients, TLS", "mqtt"),
+    "mqtt-ws": ListenerKind("MQTT over WebSocket", WEBSOCKET, "", "ws", "MQTT clients in browsers"),
+    "mqtt-wss": ListenerKind("MQTT over WebSocket and TLS", WEBSOCKET, "", "wss", "MQTT clients in browsers, TLS", "mqtt-ws"),
 }
 PROTOCOL = Protocol(
     name="mqtt",
@@ -113,4 +162,5 @@ PROTOCOL = Protocol(
     limits=MqttLimits,
     entry_codec=_entry_codec,
     speak=speak,
+    namespace_listener="mqtt",
 )

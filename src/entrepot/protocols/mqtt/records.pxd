@@ -5,8 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.model.octets cimport get_u16_be, get_u32_be, take
-from entrepot.protocols.mqtt.packing cimport expiry_of, flags_of, payload_of, properties_of
-from entrepot.protocols.mqtt.packing cimport skip as skip_records
+from entrepot.protocols.mqtt.packing cimport expiry_of, flags_of, payload_of, properties_of, skip
 
 cdef class MqttEntryCodec(EntryCodec):
     cpdef bytes prefix(self, bytes address)

@@ -13,7 +13,7 @@ import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.entry import CODEC_MQTT
-from entrepot.protocols.mqtt.packing import KEPT, RETAIN, expiry_of, flags_of, pack_record, payload_of, properties_of, skip
+from entrepot.protocols.mqtt.packing import KEPT, RETAIN, pack_record
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.translation import from_batch, to_batch
@@ -21,6 +21,7 @@ from entrepot.protocols.mqtt.user_properties import USER, find, items, pack_item
 
 if not cython.compiled:
     from entrepot.model.octets import get_u16_be, get_u32_be, take
+    from entrepot.protocols.mqtt.packing import expiry_of, flags_of, payload_of, properties_of, skip
 
 ENTRY_VERSION = 1
 DEATH = b"x-death"

@@ -1,17 +1,19 @@
 """Retained messages for who has subscribed (3.3.1.3, 3.8.3.1): copied into the subscription's queue, a page at a time while few of them wait there.
 
 They come as all else does, marked KEPT. How many wait is what was copied less what has come; what has expired meanwhile, or was dropped, does not come, so
-every look of the network at the connection's time begins anew.
+every look of the network at the connection's time begins anew. Of a session that is kept what is left to be copied is noted beside its queue: it goes on
+when its client is back.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.calls.port import DONE, Ask, Delivery, make_ask
-from entrepot.broker.calls.retained_requests import COPIES_MAX, CopyRetained
+from entrepot.broker.calls.port import DONE, UNAVAILABLE, Ask, Delivery, make_ask
+from entrepot.broker.calls.retained_requests import COPIES_MAX, CopyRetained, ForgetCopy, ListCopies
 from entrepot.protocols.mqtt.packing import KEPT, flags_of
-from entrepot.protocols.mqtt.topics import key_of
+from entrepot.protocols.mqtt.topics import filter_of, key_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.state import State
@@ -25,21 +27,22 @@ class Copy:
 
     __slots__ = ("after", "filter", "identifier", "queue")
 
-    def __init__(self, topic_filter: bytes, queue: str, identifier: int) -> None:
+    def __init__(self, topic_filter: bytes, queue: str, identifier: int, after: bytes = b"") -> None:
         self.filter = topic_filter
         self.queue = queue
         self.identifier = identifier
-        self.after = b""
+        self.after = after
 
 
 class Copies:
     """Those of a session, one after the other."""
 
-    __slots__ = ("call", "under_way", "waiting")
+    __slots__ = ("asked", "call", "under_way", "waiting")
 
     def __init__(self) -> None:
         self.under_way: list[Copy] = []
-        self.call: Ask | None = None  # of the first
+        self.call: Ask | None = None  # for a page of `asked`, which may not be under way any more
+        self.asked: Copy | None = None
         self.waiting = 0
 
 
@@ -53,35 +56,45 @@ def begin(session: State, topic_filter: bytes, queue: str, identifier: int) -> N
 def forget(session: State, topic_filter: bytes) -> None:
     """The subscription is another one, or none."""
     copies = session.copies
+    for copy in copies.under_way:
+        if copy.filter == topic_filter and session.is_kept:
+            session.submit(ForgetCopy(copy.queue, key_of(topic_filter).decode()))
     copies.under_way = [copy for copy in copies.under_way if copy.filter != topic_filter]
+
+
+def restore(session: State, queue: str) -> Generator[Any, Any, None]:
+    """A session that was there before: what was still to be copied is so again, if its subscription is there."""
+    for one in (yield ListCopies(queue)):
+        topic_filter = filter_of(one.pattern.encode(errors="surrogateescape"))
+        if topic_filter is not None and session.subscriptions.get(topic_filter) is not None:
+            session.copies.under_way.append(Copy(topic_filter, queue, one.identifier, one.after))
+        else:
+            session.submit(ForgetCopy(queue, one.pattern, one.exchange))
 
 
 def _next(session: State) -> None:
     copies = session.copies
     if copies.call is None and copies.under_way and copies.waiting < WAITING_MAX:
-        copy = copies.under_way[0]
-        call = copies.call = make_ask(STREAM, CopyRetained(key_of(copy.filter).decode(), copy.queue, copy.identifier, copy.after))
+        copy = copies.asked = copies.under_way[0]
+        call = copies.call = make_ask(STREAM, CopyRetained(key_of(copy.filter).decode(), copy.queue, copy.identifier, copy.after, noted=session.is_kept))
         session.attachment.submit(call)
 
 
 def copied(session: State, call: Ask) -> None:
-    """A page is in the queue; or it will not be, for this is no longer allowed, or not now."""
+    """A page is in the queue; or it will not be, for this is no longer allowed. Whoever has it may not be there now: it is asked for again after a while."""
     copies = session.copies
     copies.call = None
+    if call.outcome == UNAVAILABLE:
+        return
     count, after = call.result if call.outcome == DONE else (0, None)
     copies.waiting += count
-    copy = copies.under_way[0] if copies.under_way else None
-    if copy is not None and (copy.filter, copy.after) == (_filter_of(call), call.request.after):
+    copy = copies.asked
+    if copy is not None and copy in copies.under_way:
         if after is None:
-            copies.under_way.pop(0)
+            copies.under_way.remove(copy)
         else:
             copy.after = after
     _next(session)
-
-
-def _filter_of(call: Ask) -> bytes:
-    pattern: str = call.request.pattern
-    return key_of(pattern.encode())
 
 
 def came(session: State, delivery: Delivery) -> None:

@@ -2,7 +2,7 @@
 
 import cython
 
-from entrepot.broker.calls.port cimport Attachment, Call, Delivery, Publish, Settle
+from entrepot.broker.calls.port cimport Attachment, Call, Delivery, Publish
 from entrepot.net.turns cimport Turns
 from entrepot.protocols.mqtt.codec cimport Decoder
 from entrepot.protocols.mqtt.delivering cimport acknowledged, received
@@ -33,6 +33,5 @@ cdef class Session(State):
     cdef object on_answer(self, Call call)
     cpdef Py_ssize_t deliver(self, Delivery delivery) except? -1
     cpdef object fail(self, object error)
-    @cython.locals(settlements=list, settlement=Settle)
     cpdef object flushed(self)
     cpdef object writable(self, bint is_writable)

@@ -336,10 +336,7 @@ class Session(State):
 
     def flushed(self) -> object:
         """Everything was handed to the socket, and it takes more."""
-        if self.unsettled:
-            settlements, self.unsettled = self.unsettled, []
-            for settlement in settlements:
-                self.attachment.submit(settlement)
+        self.settle()
         if self.overfull:
             self.overfull = False
             if self.attachment is not None:

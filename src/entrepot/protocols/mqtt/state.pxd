@@ -1,6 +1,8 @@
 """C types for state.py."""
 
-from entrepot.broker.calls.port cimport Attachment, Sink, make_ask
+import cython
+
+from entrepot.broker.calls.port cimport Attachment, Settle, Sink, make_ask
 from entrepot.net.turns cimport Turns
 from entrepot.protocols.mqtt.codec cimport Decoder
 from entrepot.protocols.mqtt.flights cimport Flights
@@ -26,6 +28,7 @@ cdef class State(Sink):
     cdef public str user, virtual_host, client_id
     cdef public bint is_kept, authenticating, throttled, overfull, heard
     cdef public double heard_at
+    cdef public object watches_system, system_told, system_at
     cdef public Attachment attachment
     # what waits
     cdef public list backlog, step_calls
@@ -45,6 +48,10 @@ cdef class State(Sink):
     cdef public Flights flights
     cdef public object held, aliases
     cdef public list unsettled
+    cdef public bint settling
 
     cpdef object submit(self, object request)
+    @cython.locals(settlements=list, settlement=Settle)
+    cpdef object settle(self)
+    cpdef object settle_soon(self)
     cpdef object fail(self, object error)

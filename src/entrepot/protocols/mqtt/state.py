@@ -88,6 +88,9 @@ class State(Sink):
         self.overfull = False
         self.heard = False  # since the last sweep
         self.heard_at = 0.0
+        self.watches_system = False  # it is subscribed to figures of the process (system_topics.py); what it was told, and when last
+        self.system_told: dict[bytes, bytes] = {}
+        self.system_at = 0.0
         # what waits
         self.backlog: list[Any] = []
         self.unread = False  # the decoder has octets that it was not to look at before
@@ -115,6 +118,7 @@ class State(Sink):
         self.copies = Copies()
         self.matches: dict[bytes, Match] = {}  # by address
         self.held: deque[Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
+        self.settling = False  # settle_now() will come
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
 
     def put(self, data: bytes) -> None:
@@ -136,6 +140,27 @@ class State(Sink):
         call = make_ask(_STREAM, request)
         self.releasing[call] = kind, packet_ids
         self.attachment.submit(call)
+
+    def settle(self) -> object:
+        """What waited for that is handed to the socket."""
+        if self.unsettled:
+            settlements, self.unsettled = self.unsettled, []
+            for settlement in settlements:
+                self.attachment.submit(settlement)
+        return None
+
+    def settle_soon(self) -> object:
+        """What was not sent at all waits for no socket: but not amid a delivery."""
+        if not self.settling:
+            self.settling = True
+            self.turns.wait(self.settle_now)
+        return None
+
+    def settle_now(self) -> None:
+        """The turn that was waited for; where something is on its way to the socket by now, that is waited for."""
+        self.settling = False
+        if not self.output.size:
+            self.settle()
 
     def fail(self, error: Any) -> None:
         """The reason, where it can be said, and the end."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone
-from entrepot.protocols.mqtt import answers, outcomes, retained, sharing
+from entrepot.protocols.mqtt import answers, outcomes, retained, sharing, system_topics
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
@@ -44,6 +44,7 @@ def subscribe(session: Session, packet: Subscribe) -> Steps:
     session.put(answers.suback(session.version, packet.packet_id, codes))
     for one in due:
         retained.begin(session, *one)
+        system_topics.begin(session, one[0])
 
 
 def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:

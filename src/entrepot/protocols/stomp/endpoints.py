@@ -16,4 +16,4 @@ def stomp_host(place: Place) -> str:
     return place.account or "/"
 
 
-ENDPOINTS = Endpoints("stomp", {"stomp_address": stomp_address, "stomp_host": stomp_host})
+ENDPOINTS = Endpoints("stomp", {"stomp_address": stomp_address, "stomp_host": stomp_host}, client="")

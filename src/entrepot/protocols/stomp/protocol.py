@@ -105,7 +105,7 @@ def _entry_codec(_: Config) -> EntryCodec:
 
 
 LISTENERS = {
-    "stomp": ListenerKind("STOMP", STOMP, "", "stomp", "STOMP clients, of ActiveMQ and of RabbitMQ"),
+    "stomp": ListenerKind("STOMP", STOMP, "127.0.0.1:61613", "stomp", "STOMP clients, of ActiveMQ and of RabbitMQ"),
     "stomps": ListenerKind("STOMP over TLS", STOMP, "", "stomps", "STOMP clients, TLS", "stomp"),
     "stomp-ws": ListenerKind("STOMP over WebSocket", WEBSOCKET, "", "ws", "STOMP clients in browsers"),
     "stomp-wss": ListenerKind("STOMP over WebSocket and TLS", WEBSOCKET, "", "wss", "STOMP clients in browsers, TLS", "stomp-ws"),
