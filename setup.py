@@ -54,6 +54,7 @@ PER_RECORD = {
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "lz4_frame", "primitives", "produce_codec")),
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
         *(f"protocols/mqtt/{name}" for name in ("codec", "output", "packing", "publish_properties", "records")),
+        *(f"protocols/mqtt/{name}" for name in ("delivering", "flights", "publishing", "session")),
         *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),
         *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
         *(f"protocols/stomp/{name}" for name in ("codec", "header_reader", "output", "plain_records", "records")),

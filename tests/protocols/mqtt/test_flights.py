@@ -44,7 +44,7 @@ class FlightsMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 9), qos=st.integers(1, 2), source=st.integers(0, 2), gap=st.integers(0, 2))
     def begin(self, count: int, qos: int, source: int, gap: int) -> None:
-        count = min(count, self.flights.room)
+        count = min(count, self.flights.room())
         if count <= 0:
             return
         first = self.offset + gap
@@ -60,7 +60,7 @@ class FlightsMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 9), qos=st.integers(1, 2), jump=st.sampled_from([0, 0, 1, 40_000]))
     def begin_own(self, count: int, qos: int, jump: int) -> None:
-        count = min(count, self.flights.room)
+        count = min(count, self.flights.room())
         if count <= 0:
             return
         first = self.own_offset + jump
@@ -152,7 +152,7 @@ class FlightsMachine(RuleBasedStateMachine):
         assert single(list(self.flights.spans())) == [tuple(one[:5]) for one in self.model]
         assert self.flights.count == len(self.model)
         waiting = len(self.out()) < len(self.model)
-        assert self.flights.room == (0 if waiting else max(0, self.maximum - len(self.model)))
+        assert self.flights.room() == (0 if waiting else max(0, self.maximum - len(self.model)))
         assert single(list(flights.unpack(self.flights.pack()).spans())) == [tuple(one[:5]) for one in self.model]
 
 
@@ -220,7 +220,7 @@ def test_stored_flights_are_read_as_written() -> None:
     made = flights.unpack(GOOD)
     assert single(list(made.spans())) == [(0, 7, 1, 1, SENT), (0, 8, 2, 1, SENT), (0, 3, 3, 2, RELEASED)]
     assert made.pack() == GOOD
-    assert made.room == 0
+    assert made.room() == 0
 
 
 @pytest.mark.parametrize(

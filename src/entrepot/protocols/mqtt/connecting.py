@@ -29,14 +29,13 @@ from entrepot.protocols.mqtt.properties import NONE, Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import REASONS, MqttError, ReasonCode, broken_rule
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.state import CLOSED, LEAVING, OPEN, OPENING, SECURING
 from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.times import changed_expiry, silent_after
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
-# CONNECT is awaited; credentials are checked; the broker is asked for the session; ...; what waits is sent, and then the end; nothing is done any more
-WAITING, SECURING, OPENING, OPEN, LEAVING, CLOSED = range(6)
 QUEUE_PREFIX = "mqtt."  # of the queue of a client's session
 IDLE_S = 30.0  # without keep alive: how often buffers are given back
 SWEEPS = 8  # looks at whether something was heard in one keep alive

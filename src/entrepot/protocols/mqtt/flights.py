@@ -23,6 +23,8 @@ _VERSION = 1
 _HEAD = struct.Struct(">BH")
 _SPAN = struct.Struct(">BIQHH")
 _QOS_2 = 0x80  # of the state, in the stored form
+_ID_MAX, _OWN_IDS = ID_MAX, OWN_IDS
+_SENT, _RELEASED = SENT, RELEASED
 
 
 class Span:
@@ -30,18 +32,30 @@ class Span:
 
     __slots__ = ("count", "first", "first_id", "is_out", "qos", "source", "state")
 
-    def __init__(self, source: int, first: int, count: int, first_id: int, qos: int, state: int = SENT, is_out: bool = True) -> None:
-        self.source = source
-        self.first = first
-        self.count = count
-        self.first_id = first_id
-        self.qos = qos
-        self.state = state
-        self.is_out = is_out
+    source: int
+    first: int
+    count: int
+    first_id: int
+    qos: int
+    state: int
+    is_out: bool
 
     def part(self, at: int, count: int) -> Span:
         """`count` of its messages from the one at `at`."""
-        return Span(self.source, self.first + at, count, self.first_id + at, self.qos, self.state, self.is_out)
+        return make_span(self.source, self.first + at, count, self.first_id + at, self.qos, self.state, self.is_out)
+
+
+def make_span(source: int, first: int, count: int, first_id: int, qos: int, state: int = SENT, is_out: bool = True) -> Span:
+    """A Span."""
+    span = Span.__new__(Span)
+    span.source = source
+    span.first = first
+    span.count = count
+    span.first_id = first_id
+    span.qos = qos
+    span.state = state
+    span.is_out = is_out
+    return span
 
 
 class Flights:
@@ -52,9 +66,9 @@ class Flights:
         self.count = 0  # in flight
         self._out = 0  # of these, on this connection
         self._next_id = OWN_IDS + 1
+        self._behind = 0
         self._spans: list[Span] = []
 
-    @property
     def room(self) -> int:
         """How many more may be sent now; 0 while what is to be sent again is not out yet."""
         if self._out < self.count:
@@ -66,31 +80,32 @@ class Flights:
 
         Fewer, or none, where there are no more identifiers; the rest is to wait for acknowledgements.
         """
-        assert 0 < count <= self.room, f"{count} messages where {self.room} may be sent"
+        assert 0 < count <= self.room(), f"{count} messages where {self.room()} may be sent"
         found: list[Span] = []
         looked_at = 0
         while count and looked_at < len(self._spans) + 2:
-            free, behind = self._free_ids(self._next_id, min(count, ID_MAX + 1 - self._next_id))
+            free = self._free_ids(self._next_id, min(count, _ID_MAX + 1 - self._next_id))
+            behind = self._behind
             if free:
-                found.append(self._add(Span(source, first, free, self._next_id, qos)))
+                found.append(self._add(make_span(source, first, free, self._next_id, qos)))
                 behind = self._next_id + free
                 first += free
                 count -= free
                 looked_at = 0
             looked_at += 1
-            self._next_id = behind if behind <= ID_MAX else OWN_IDS + 1
+            self._next_id = behind if behind <= _ID_MAX else _OWN_IDS + 1
         return found
 
     def begin_own(self, source: int, first: int, count: int, qos: int) -> list[Span]:
         """The same of the session's own queue, with the identifiers that its offsets say; fewer, where one of them is in use."""
-        assert 0 < count <= self.room, f"{count} messages where {self.room} may be sent"
+        assert 0 < count <= self.room(), f"{count} messages where {self.room()} may be sent"
         found: list[Span] = []
         while count:
-            first_id = 1 + first % OWN_IDS
-            free, _ = self._free_ids(first_id, min(count, OWN_IDS + 1 - first_id))
+            first_id = 1 + first % _OWN_IDS
+            free = self._free_ids(first_id, min(count, _OWN_IDS + 1 - first_id))
             if not free:
                 break
-            found.append(self._add(Span(source, first, free, first_id, qos)))
+            found.append(self._add(make_span(source, first, free, first_id, qos)))
             first += free
             count -= free
         return found
@@ -98,39 +113,44 @@ class Flights:
     def _add(self, span: Span) -> Span:
         self.count += span.count
         self._out += span.count
-        if self._spans and _goes_on(self._spans[-1], span):
-            self._spans[-1].count += span.count
-            return span
+        if self._spans:
+            last = self._spans[len(self._spans) - 1]
+            if _goes_on(last, span):
+                last.count += span.count
+                return span
         self._spans.append(span)
         return span.part(0, span.count)
 
-    def _free_ids(self, first_id: int, count: int) -> tuple[int, int]:
-        """How many of `count` identifiers from there are free up to the first in use; and if it is that one, the next behind those in use with it."""
+    def _free_ids(self, first_id: int, count: int) -> int:
+        """How many of `count` identifiers from there are free up to the first in use; if it is that one, `_behind` is the next behind those in use with it."""
+        self._behind = first_id
         for span in self._spans:
             if span.first_id <= first_id < span.first_id + span.count:
-                return 0, span.first_id + span.count
+                self._behind = span.first_id + span.count
+                return 0
             if span.first_id > first_id:
                 count = min(count, span.first_id - first_id)
-        return count, first_id
+        return count
 
     def acknowledged(self, first_id: int, count: int, qos: int) -> tuple[list[Span], int]:
         """PUBACK (`qos` 1), or a PUBREC that refuses (2), for identifiers from `first_id` on: what is to be settled, and how many were not in flight so."""
-        return self._end(first_id, count, qos, SENT)
+        return self._end(first_id, count, qos, _SENT)
 
     def completed(self, first_id: int, count: int) -> int:
         """PUBCOMP for identifiers from `first_id` on; how many were not in flight so."""
-        return self._end(first_id, count, 2, RELEASED)[1]
+        return self._end(first_id, count, 2, _RELEASED)[1]
 
     def _end(self, first_id: int, count: int, qos: int, state: int) -> tuple[list[Span], int]:
         ended = []
         unknown = 0
         while count:
-            index, at = self._find(first_id, qos, state)
+            index = self._find(first_id, qos, state)
             if index < 0:
                 step = 1
                 unknown += 1
             else:
                 span = self._spans[index]
+                at = first_id - span.first_id
                 step = min(count, span.count - at)
                 ended.append(span.part(at, step))
                 self._cut(index, at, step)
@@ -148,15 +168,16 @@ class Flights:
         settled = []
         unknown = 0
         while count:
-            index, at = self._find(first_id, 2, SENT)
+            index = self._find(first_id, 2, _SENT)
             step = 1
             if index >= 0:
                 span = self._spans[index]
+                at = first_id - span.first_id
                 step = min(count, span.count - at)
                 part = span.part(at, step)
                 settled.append(part)
-                self._cut(index, at, step, Span(part.source, part.first, step, part.first_id, 2, RELEASED))
-            elif self._find(first_id, 2, RELEASED)[0] < 0:
+                self._cut(index, at, step, make_span(part.source, part.first, step, part.first_id, 2, _RELEASED))
+            elif self._find(first_id, 2, _RELEASED) < 0:
                 unknown += 1
             first_id += step
             count -= step
@@ -164,18 +185,27 @@ class Flights:
 
     def is_released(self, packet_id: int) -> bool:
         """Whether PUBREL is sent for that identifier, or is to be, and no PUBCOMP has come."""
-        return self._find(packet_id, 2, RELEASED)[0] >= 0
+        return self._find(packet_id, 2, _RELEASED) >= 0
 
-    def _find(self, packet_id: int, qos: int, state: int) -> tuple[int, int]:
-        """Index of the span, and the place in it, where that identifier is in flight on this connection; (-1, 0): nowhere."""
-        for index, span in enumerate(self._spans):
+    def _find(self, packet_id: int, qos: int, state: int) -> int:
+        """Index of the span where that identifier is in flight on this connection; -1: nowhere."""
+        for index in range(len(self._spans)):
+            span = self._spans[index]
             if span.first_id <= packet_id < span.first_id + span.count:
-                return (index, packet_id - span.first_id) if span.qos == qos and span.state == state and span.is_out else (-1, 0)
-        return -1, 0
+                return index if span.qos == qos and span.state == state and span.is_out else -1
+        return -1
 
-    def _cut(self, index: int, at: int, count: int, instead: Span | None = None) -> None:
+    def _cut(self, index: int, at: int, count: int, instead: Span | None = None) -> int:
         """Take `count` messages from `at` on out of a span; `instead` comes to their place, joined to what is before it where it goes on."""
         span = self._spans[index]
+        if instead is None and not at:
+            if count == span.count:
+                del self._spans[index]
+            else:
+                span.first += count
+                span.first_id += count
+                span.count -= count
+            return 0
         parts = [span.part(0, at)] if at else []
         if instead is not None:
             before = self._spans[index - 1] if index and not at else None
@@ -186,6 +216,7 @@ class Flights:
         if at + count < span.count:
             parts.append(span.part(at + count, span.count - at - count))
         self._spans[index : index + 1] = parts
+        return 0
 
     # --- another connection -----------------------------------------------------------------------------------------------------------
 
@@ -199,7 +230,7 @@ class Flights:
     def restore(self, runs: Iterable[tuple[int, int]]) -> None:
         """Identifiers, (first, count) each, whose message the client had on another connection: PUBREL is to be sent again."""
         for first_id, count in runs:
-            self._spans.append(Span(0, 0, count, first_id, 2, RELEASED, False))
+            self._spans.append(make_span(0, 0, count, first_id, 2, RELEASED, False))
             self.count += count
 
     def again(self) -> list[Span]:
@@ -256,7 +287,7 @@ def unpack(data: bytes) -> Flights:
         if not count or not 0 < first_id <= ID_MAX + 1 - count or state & ~_QOS_2 > RELEASED or state == RELEASED or not used.isdisjoint(ids):
             raise CorruptData(f"flights of {count} identifiers from {first_id}, state {state}")
         used.update(ids)
-        flights._spans.append(Span(source, first, count, first_id, 2 if state & _QOS_2 else 1, state & ~_QOS_2, False))  # noqa: SLF001
+        flights._spans.append(make_span(source, first, count, first_id, 2 if state & _QOS_2 else 1, state & ~_QOS_2, False))  # noqa: SLF001
         flights.count += count
     if flights._next_id <= OWN_IDS:  # noqa: SLF001
         raise CorruptData(f"flights whose next identifier is {flights._next_id}")  # noqa: SLF001
@@ -264,5 +295,5 @@ def unpack(data: bytes) -> Flights:
 
 
 def _goes_on(before: Span, after: Span) -> bool:
-    alike = (before.source, before.qos, before.state, before.is_out) == (after.source, after.qos, after.state, after.is_out)
+    alike = before.source == after.source and before.qos == after.qos and before.state == after.state and before.is_out == after.is_out
     return alike and before.first + before.count == after.first and before.first_id + before.count == after.first_id

@@ -9,8 +9,13 @@ import struct
 from collections.abc import Iterable
 from itertools import pairwise
 
+import cython
+
 from entrepot.model.errors import CorruptData
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u16_be
 
 NEW, UNDER_WAY, TAKEN = 0, 1, 2
 """Of a message of QoS 2: not known; being stored, and answered when it is; stored, to be answered at once and not stored again."""
@@ -22,17 +27,25 @@ _VERSION = 1
 
 def ids_of(packed: bytes) -> tuple[int, ...]:
     """Identifiers, as events.py has them."""
+    if len(packed) == 2:
+        return (get_u16_be(packed, 0),)
     return struct.unpack(f">{len(packed) // 2}H", packed)
 
 
 def runs_of(packet_ids: Iterable[int]) -> list[tuple[int, int]]:
     """Identifiers as (first, count) of those that go on from one to the next."""
     runs: list[tuple[int, int]] = []
+    first = count = 0
     for packet_id in packet_ids:
-        if runs and packet_id == runs[-1][0] + runs[-1][1]:
-            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        if count and packet_id == first + count:
+            count += 1
         else:
-            runs.append((packet_id, 1))
+            if count:
+                runs.append((first, count))
+            first = packet_id
+            count = 1
+    if count:
+        runs.append((first, count))
     return runs
 
 
@@ -60,15 +73,17 @@ class Incoming:
         """How many count against the maximum."""
         return self._unanswered + len(self._under_way) + len(self._taken)
 
-    def at_least_once(self, count: int) -> None:
+    def at_least_once(self, count: int) -> int:
         """So many messages of QoS 1 have come. MqttError where they are too many."""
         self._unanswered += count
         self._check()
+        return 0
 
-    def answered(self, count: int) -> None:
+    def answered(self, count: int) -> int:
         """So many PUBACKs are written."""
         self._unanswered -= count
         assert self._unanswered >= 0
+        return 0
 
     def exactly_once(self, packed: bytes) -> list[int]:
         """Messages of QoS 2 have come: of each, whether it is NEW, UNDER_WAY or TAKEN. MqttError where they are too many; the new ones are under way then."""
@@ -84,15 +99,18 @@ class Incoming:
         self._check()
         return found
 
-    def stored(self, packed: bytes) -> None:
+    def stored(self, packed: bytes) -> int:
         """These are stored, in the commit that keeps their identifiers: PUBREC is due."""
-        listed = ids_of(packed)
-        self._taken.update(self._under_way.intersection(listed))
-        self._under_way.difference_update(listed)
+        for packet_id in ids_of(packed):
+            if packet_id in self._under_way:
+                self._under_way.remove(packet_id)
+                self._taken.add(packet_id)
+        return 0
 
-    def refused(self, packed: bytes) -> None:
+    def refused(self, packed: bytes) -> int:
         """These are not: a PUBREC that says so ends them (4.3.3)."""
         self._under_way.difference_update(ids_of(packed))
+        return 0
 
     def released(self, packed: bytes) -> tuple[bytes, bytes]:
         """PUBREL: identifiers that were taken, and that are free when PUBCOMP is written, and those that were not, for which it says so."""
@@ -103,7 +121,7 @@ class Incoming:
                 known.append(packet_id)
             else:
                 unknown.append(packet_id)
-        return pack_ids(known), pack_ids(unknown)
+        return (pack_ids(known), pack_ids(unknown)) if unknown else (packed, b"")
 
     def resume(self, receive_maximum: int) -> None:
         """The session goes on with another connection, which knows nothing of answers that are still due. What is under way stays so."""
@@ -119,9 +137,11 @@ class Incoming:
         """The stored form. What is under way is not in it: its commit is."""
         return bytes((_VERSION,)) + pack_ids(sorted(self._taken))
 
-    def _check(self) -> None:
-        if self.count > self.receive_maximum:
-            raise MqttError(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"{self.count} messages are not answered; there may be {self.receive_maximum}")
+    def _check(self) -> int:
+        count = self._unanswered + len(self._under_way) + len(self._taken)
+        if count > self.receive_maximum:
+            raise MqttError(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, f"{count} messages are not answered; there may be {self.receive_maximum}")
+        return 0
 
 
 def unpack(data: bytes, receive_maximum: int) -> Incoming:
@@ -132,5 +152,5 @@ def unpack(data: bytes, receive_maximum: int) -> Incoming:
     if listed and (listed[0] == 0 or any(a >= b for a, b in pairwise(listed))):
         raise CorruptData("identifiers that do not ascend")
     incoming = Incoming(receive_maximum)
-    incoming._taken.update(listed)  # noqa: SLF001
+    incoming.restore((packet_id, 1) for packet_id in listed)
     return incoming

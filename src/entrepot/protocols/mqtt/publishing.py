@@ -6,45 +6,65 @@ refused of QoS 0 is told where its sender may not publish it at all, and else it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from entrepot.broker.calls.port import Ask, Call, Publish, make_publish
+import cython
+
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Publish
 from entrepot.broker.calls.retained_requests import PublishRetained
 from entrepot.broker.calls.session_requests import PublishOnce, ReleaseIncoming
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.mqtt import outcomes
 from entrepot.protocols.mqtt.events import AckRun, PublishRun
-from entrepot.protocols.mqtt.incoming import NEW, TAKEN, ids_of, runs_of
+from entrepot.protocols.mqtt.incoming import NEW, TAKEN
 from entrepot.protocols.mqtt.packets import MQTT_5, PacketType
-from entrepot.protocols.mqtt.packing import skip
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.state import STREAM, State
 from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, key_of
 
-if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session
+if not cython.compiled:
+    from entrepot.broker.calls.port import make_ask, make_publish
+    from entrepot.protocols.mqtt.incoming import ids_of, runs_of
+    from entrepot.protocols.mqtt.packing import skip
 
-STREAM = 1
 EXCHANGE = b"\x09amq.topic"
 ADDRESSES_MAX = 1024
 SYSTEM = b"$SYS"
 _PUBACK, _PUBREC, _PUBCOMP = int(PacketType.PUBACK), int(PacketType.PUBREC), int(PacketType.PUBCOMP)
 _FAILED = 0x80
+_STREAM, _CODEC, _CODEC_VERSION, _HAS_EXPIRY, _V5 = STREAM, CODEC_MQTT, ENTRY_VERSION, HAS_EXPIRY, MQTT_5
+_PENDING, _DONE = PENDING, DONE
+_NO_MATCH = int(ReasonCode.NO_MATCHING_SUBSCRIBERS)
 
 
 class Answer:
-    """What a run of PUBLISHes is answered with, when it is `ready`: `reasons` is one for all of them, or one for each. `asked`: calls that it waits for."""
+    """What is due for a run of PUBLISHes, when `call` is answered: `publish`, or what that is in. Without a call, `reason` at once.
 
-    __slots__ = ("asked", "packet_ids", "publish", "qos", "ready", "reasons")
+    `keeping`: that the last of them is retained, where that is asked by itself: waited for, but they are stored, whatever becomes of it.
+    """
 
-    def __init__(self, qos: int, packet_ids: bytes, publish: Publish | None, reasons: int | list[int] = 0, ready: bool = False) -> None:
-        self.qos = qos
-        self.packet_ids = packet_ids
-        self.publish = publish
-        self.asked = 1
-        self.reasons = reasons
-        self.ready = ready
+    __slots__ = ("call", "keeping", "packet_ids", "publish", "qos", "reason")
+
+    qos: int
+    packet_ids: bytes
+    publish: Publish | None
+    call: Call | None
+    keeping: Call | None
+    reason: int
+
+
+def make_answer(qos: int, packet_ids: bytes, publish: Publish | None, call: Call | None, reason: int = 0) -> Answer:
+    """An Answer."""
+    answer = Answer.__new__(Answer)
+    answer.qos = qos
+    answer.packet_ids = packet_ids
+    answer.publish = publish
+    answer.call = call
+    answer.keeping = None
+    answer.reason = reason
+    return answer
 
 
 def address_of(topic: bytes) -> bytes:
@@ -56,9 +76,9 @@ def address_of(topic: bytes) -> bytes:
     return EXCHANGE + bytes((len(topic),)) + key_of(topic)
 
 
-def _address(session: Session, topic: bytes) -> bytes | MqttError:
-    """What is refused is not remembered: such a topic may have 64 KiB."""
-    found = session.addresses.get(topic)
+def _address(session: State, topic: bytes) -> Any:
+    """The address, or the MqttError that says why there is none; that is not remembered, for such a topic may have 64 KiB."""
+    found: Any = session.addresses.get(topic)
     if found is None:
         try:
             found = address_of(topic)
@@ -70,50 +90,68 @@ def _address(session: Session, topic: bytes) -> bytes | MqttError:
     return found
 
 
-def publish(session: Session, run: PublishRun) -> None:
+def publish(session: State, run: PublishRun) -> int:
     """PUBLISH, a run of them. Raises MqttError."""
     if run.qos == 1:
         session.incoming.at_least_once(run.count)
     elif run.qos == 2:
         states = session.incoming.exactly_once(run.packet_ids)
-        if any(states):
-            again = b"".join(run.packet_ids[2 * at : 2 * at + 2] for at, state in enumerate(states) if state == TAKEN)
-            if again:
-                _due(session, Answer(2, again, None, ready=True))
-            run = _those(run, [at for at, state in enumerate(states) if state == NEW])
-            if not run.count:
-                return
+        if len(states) > states.count(NEW):
+            run = _new_of(session, run, states)
+            if run.count == 0:
+                return 0
     address = _address(session, run.topic)
-    if isinstance(address, MqttError):
-        if not run.qos:
+    if not isinstance(address, bytes):
+        if run.qos == 0:
             raise MqttError(address.reason_code, str(address))
-        _due(session, Answer(run.qos, run.packet_ids, None, int(address.reason_code), True))
-        return
-    call = make_publish(STREAM, address, CODEC_MQTT, ENTRY_VERSION, HAS_EXPIRY if run.expires else 0, run.data, run.count, run.body_bytes)
+        _due(session, make_answer(run.qos, run.packet_ids, None, None, int(address.reason_code)))
+        return 0
+    call = make_publish(_STREAM, address, _CODEC, _CODEC_VERSION, _HAS_EXPIRY if run.expires else 0, run.data, run.count, run.body_bytes)
     if session.subscriptions.no_local_count:
         _leave_out(session, call, run.topic)
     if run.qos:
         call.confirm = True
-        call.mandatory = session.version == MQTT_5
-        answer = Answer(run.qos, run.packet_ids, call)
-        session.answers.append(answer)
-        if run.qos == 2 and session.is_kept:
-            session.ask(PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids))), answer)
-            if run.retain:
-                answer.asked += 1
-                session.ask(PublishRetained(_last_of(call), kept_only=True), answer)
-        elif run.retain:
-            session.ask(PublishRetained(call), answer)
-        else:
-            session.sent[call] = answer
-            session.attachment.submit(call)
-    elif run.retain:
-        session.submit(PublishRetained(call))
+        call.mandatory = session.version == _V5
+    if run.retain or (run.qos == 2 and session.is_kept):
+        _publish_noted(session, run, call)
+        return 0
+    if run.qos:
+        session.answers.append(make_answer(run.qos, run.packet_ids, call, call))
+    session.attachment.submit(call)
+    return 0
+
+
+def _new_of(session: State, run: PublishRun, states: list[int]) -> PublishRun:
+    """What of a run has not come before; what has, and is stored, is answered again."""
+    again = b"".join([run.packet_ids[2 * at : 2 * at + 2] for at, state in enumerate(states) if state == TAKEN])
+    if again:
+        _due(session, make_answer(2, again, None, None))
+    return _those(run, [at for at, state in enumerate(states) if state == NEW])
+
+
+def _publish_noted(session: State, run: PublishRun, call: Publish) -> int:
+    """One that is retained, or whose identifiers are to be remembered."""
+    request: Any
+    remembers = run.qos == 2 and session.is_kept
+    if remembers:
+        request = PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids)))
     else:
-        session.attachment.submit(call)
+        request = PublishRetained(call)
+    ask = make_ask(_STREAM, request)
+    if run.qos:
+        answer = make_answer(run.qos, run.packet_ids, call, ask)
+        session.answers.append(answer)
+        session.asked.add(ask)
+        if remembers and run.retain:
+            answer.keeping = make_ask(_STREAM, PublishRetained(_last_of(call), kept_only=True))
+            session.asked.add(answer.keeping)
+    session.attachment.submit(ask)
+    if run.qos and answer.keeping is not None:
+        session.attachment.submit(answer.keeping)
+    return 0
 
 
-def _leave_out(session: Session, call: Publish, topic: bytes) -> None:
+def _leave_out(session: State, call: Publish, topic: bytes) -> None:
     """Of its own subscriptions only such match as want nothing of what their client publishes (3.8.3.1): its queues get none of it."""
     own = session.withouts.get(call.address)
     if own is None:
@@ -150,25 +188,6 @@ def _those(run: PublishRun, places: list[int]) -> PublishRun:
     return PublishRun(run.topic, run.qos, run.retain, b"".join(records), len(places), packet_ids, body_bytes, run.expires)
 
 
-def completed(session: Session, call: Call) -> None:
-    """A run is durable, or will not be. Raises MqttError."""
-    answer = session.sent.pop(call)
-    answer.asked -= 1
-    if not _only_keeps(call):
-        assert answer.publish is not None
-        answer.reasons = outcomes.of_publish(call, answer.publish, session.version, answer.packet_ids)
-    if answer.asked:
-        return
-    answer.publish = None
-    answer.ready = True
-    write_answers(session)
-
-
-def _only_keeps(call: Call) -> bool:
-    """Whether it is what is retained of a message that is published otherwise: waited for, but that message is stored, whatever becomes of this."""
-    return isinstance(call, Ask) and isinstance(call.request, PublishRetained) and call.request.kept_only
-
-
 def unheard(call: Call) -> None:
     """What nobody waits for is not done. Raises MqttError, where a message of QoS 0 may not be published at all."""
     is_publish = isinstance(call, Publish) or (isinstance(call, Ask) and isinstance(call.request, PublishRetained))
@@ -176,34 +195,46 @@ def unheard(call: Call) -> None:
         raise outcomes.as_mqtt(call.error)
 
 
-def _due(session: Session, answer: Answer) -> None:
+def _due(session: State, answer: Answer) -> int:
     session.answers.append(answer)
-    write_answers(session)
+    return write_answers(session)
 
 
-def write_answers(session: Session) -> None:
+def write_answers(session: State) -> int:
     """Those that are ready, up to the first that is not. Raises MqttError."""
     answers = session.answers
-    while answers and answers[0].ready:
-        _write(session, answers.popleft())
+    while answers:
+        answer = answers[0]
+        if answer.call is not None and answer.call.outcome == _PENDING:
+            break
+        if answer.keeping is not None and answer.keeping.outcome == _PENDING:
+            break
+        answers.popleft()
+        _write(session, answer)
     session.wake()
+    return 0
 
 
-def _write(session: Session, answer: Answer) -> None:
-    reasons, packet_ids = answer.reasons, answer.packet_ids
-    if not isinstance(reasons, list):
-        _write_alike(session, answer.qos, packet_ids, reasons)
-        return
+def _write(session: State, answer: Answer) -> int:
+    call, publish = answer.call, answer.publish
+    if call is None or publish is None:
+        return _write_alike(session, answer.qos, answer.packet_ids, answer.reason)
+    if call.outcome == _DONE and not call.result and publish.returned is None and publish.nacked is None:
+        return _write_alike(session, answer.qos, answer.packet_ids, _NO_MATCH if publish.unroutable and session.version == _V5 else 0)
+    reasons = outcomes.of_publish(call, publish, session.version, answer.packet_ids)
+    if isinstance(reasons, int):
+        return _write_alike(session, answer.qos, answer.packet_ids, reasons)
     start = 0
     for at in range(1, len(reasons) + 1):
         if at == len(reasons) or reasons[at] != reasons[start]:
-            _write_alike(session, answer.qos, packet_ids[2 * start : 2 * at], reasons[start])
+            _write_alike(session, answer.qos, answer.packet_ids[2 * start : 2 * at], reasons[start])
             start = at
+    return 0
 
 
-def _write_alike(session: Session, qos: int, packet_ids: bytes, reason: int) -> None:
+def _write_alike(session: State, qos: int, packet_ids: bytes, reason: int) -> int:
     failed = reason >= _FAILED
-    if failed and session.version != MQTT_5:
+    if failed and session.version != _V5:
         raise MqttError(reason, "a message is refused")
     if qos == 1:
         session.incoming.answered(len(packet_ids) // 2)
@@ -212,9 +243,10 @@ def _write_alike(session: Session, qos: int, packet_ids: bytes, reason: int) -> 
     else:
         session.incoming.stored(packet_ids)
     session.output.acks(_PUBACK if qos == 1 else _PUBREC, packet_ids, reason)
+    return 0
 
 
-def released(session: Session, run: AckRun) -> None:
+def released(session: State, run: AckRun) -> int:
     """PUBREL: identifiers of QoS 2 are free again."""
     known, unknown = session.incoming.released(run.packet_ids)
     if session.is_kept and known:
@@ -223,3 +255,4 @@ def released(session: Session, run: AckRun) -> None:
         session.output.acks(_PUBCOMP, known, 0)
     session.output.acks(_PUBCOMP, unknown, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if session.version == MQTT_5 else 0)
     session.wake()
+    return 0

@@ -16,7 +16,7 @@ from entrepot.protocols.mqtt.packing import KEPT, flags_of
 from entrepot.protocols.mqtt.topics import filter_of, key_of
 
 if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session
+    from entrepot.protocols.mqtt.state import State
 
 STREAM = 1
 WAITING_MAX = COPIES_MAX  # copies that have not come; above this no more are made
@@ -46,21 +46,21 @@ class Copies:
         self.waiting = 0
 
 
-def begin(session: Session, topic_filter: bytes, queue: str, identifier: int) -> None:
+def begin(session: State, topic_filter: bytes, queue: str, identifier: int) -> None:
     """Somebody has subscribed who is to be sent what is retained."""
     forget(session, topic_filter)
     session.copies.under_way[topic_filter] = Copy(topic_filter, queue, identifier)
     _next(session)
 
 
-def forget(session: Session, topic_filter: bytes) -> None:
+def forget(session: State, topic_filter: bytes) -> None:
     """The subscription is another one, or none."""
     copy = session.copies.under_way.pop(topic_filter, None)
     if copy is not None and session.is_kept:
         session.submit(ForgetCopy(copy.queue, key_of(topic_filter).decode()))
 
 
-def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
+def restore(session: State, queue: str) -> Generator[Any, Any, None]:
     """A session that was there before: what was still to be copied is so again, if its subscription is there."""
     for one in (yield ListCopies(queue)):
         topic_filter = filter_of(one.pattern.encode(errors="surrogateescape"))
@@ -70,7 +70,7 @@ def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
             session.submit(ForgetCopy(queue, one.pattern, one.exchange))
 
 
-def _next(session: Session) -> None:
+def _next(session: State) -> None:
     copies = session.copies
     if copies.call is None and copies.under_way and copies.waiting < WAITING_MAX:
         copy = copies.asked = next(iter(copies.under_way.values()))
@@ -78,7 +78,7 @@ def _next(session: Session) -> None:
         session.attachment.submit(call)
 
 
-def copied(session: Session, call: Ask) -> None:
+def copied(session: State, call: Ask) -> None:
     """A page is in the queue; or it will not be, for this is no longer allowed. Whoever has it may not be there now: it is asked for again after a while."""
     copies = session.copies
     copies.call = None
@@ -95,7 +95,7 @@ def copied(session: Session, call: Ask) -> None:
     _next(session)
 
 
-def came(session: Session, delivery: Delivery) -> None:
+def came(session: State, delivery: Delivery) -> None:
     """Something is delivered while there is more to be copied."""
     if flags_of(delivery.data, delivery.position) & KEPT:
         session.copies.waiting -= delivery.count
@@ -103,7 +103,7 @@ def came(session: Session, delivery: Delivery) -> None:
             _next(session)
 
 
-def look(session: Session) -> None:
+def look(session: State) -> None:
     """Time has passed: what has not come by now will not."""
     if session.copies.under_way and not session.overfull and not session.held:
         session.copies.waiting = 0
