@@ -107,6 +107,7 @@ class WebSocketOutput:
         self._session = session
         self._frames: list[bytes] = []
         self._size = 0
+        self._pong = b""
 
     @property
     def size(self) -> int:
@@ -117,14 +118,26 @@ class WebSocketOutput:
 
     def add(self, frame: bytes) -> None:
         """Send this after what was added."""
+        self._settle_pong()
         self._frames.append(frame)
         self._size += len(frame)
+
+    def answer(self, pong: bytes) -> None:
+        """Send this, unless another one takes its place before: a peer that pings and does not read is owed one Pong (RFC 6455, 5.5.3)."""
+        self._size += len(pong) - len(self._pong)
+        self._pong = pong
 
     def take(self) -> list[bytes]:
         """See net.session.Output."""
         self._session.frame()
+        self._settle_pong()
         frames, self._frames, self._size = self._frames, [], 0
         return frames
+
+    def _settle_pong(self) -> None:
+        if self._pong:
+            self._frames.append(self._pong)
+            self._pong = b""
 
 
 class WebSocketSession:
@@ -318,7 +331,7 @@ class WebSocketSession:
             return EVENT_STEPS + len(octets) // STEP_BYTES
         if isinstance(event, Ping):
             if self._frames.state is ConnectionState.OPEN:
-                self.output.add(self._frames.send(event.response()))
+                self.output.answer(self._frames.send(event.response()))
         elif isinstance(event, CloseConnection):
             self._on_close(event)
         return EVENT_STEPS

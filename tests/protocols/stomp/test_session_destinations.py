@@ -84,11 +84,15 @@ def test_browsers_are_at_work_one_by_one(known: Client) -> None:
     browse(known, key="a")
     complete(asked(known), page_of(b"1", place=1, ready=2))
     browse(known, key="b")
-    complete(asked(known), page_of(b"x"))
+    assert asked(known).request == requests.Browse("q", -1, 0)  # a connection holds one page
+    complete(asked(known), page_of(place=7, ready=1))
     assert [one["subscription"] for one in known.hear()] == ["a"]
     complete(asked(known), page_of(b"2"))
     assert [one["subscription"] for one in known.hear()] == ["a"]
-    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("a", "end"), ("b", None)]
+    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("a", "end")]
+    assert asked(known).request == requests.Browse("q", 7, 1)
+    complete(asked(known), page_of(b"x"))
+    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("b", None)]
     assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("b", "end")]
 
 

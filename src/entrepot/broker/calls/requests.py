@@ -91,7 +91,7 @@ class Get(Struct):
 
 
 class Browse(Struct):
-    """Look at what is ready in a queue, from a place on (-1: from its head), at most `limit` records; nothing is taken. result: a questions.BrowsedPage.
+    """Look at what is ready in a queue, from a place on (-1: from its head), at most `limit` records (0: the place alone); nothing is taken. result: a questions.BrowsedPage.
 
     A place is good for the next page only. What comes, goes or is taken meanwhile may be in a page or not.
     """

@@ -206,7 +206,7 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
             if destination.kind == QUEUE:
                 yield from _make_queue(session, destination.name, said)
         if browses:
-            yield from browsing.begin(subscription)
+            yield from browsing.begin(session, subscription)
             session.receipt(frame)
             said.pop("receipt", None)
             browsing.start(session, subscription)
