@@ -197,6 +197,7 @@ def test_several_destinations_are_one_commit(known: Client, destination: str, ad
         assert call.address == addresses[0]
         return
     (together,) = known.door.pending
+    assert together.request.all_routed
     publishes = together.request.publishes
     assert [call.address for call in publishes] == addresses
     assert [call.count for call in publishes] == [2] * len(addresses)

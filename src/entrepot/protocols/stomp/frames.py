@@ -402,7 +402,7 @@ def _commit(session: Session, frame: Frame) -> Steps:
     transaction.complete()
     transaction.end()
     settlements = [make_settle(STREAM, span.consumer_id, span.offset, span.count, disposition) for _, span, disposition in transaction.settled]
-    yield requests.CommitTogether(transaction.publishes, settlements)
+    yield requests.CommitTogether(transaction.publishes, settlements, all_routed=True)
 
 
 def _abort(session: Session, frame: Frame) -> None:
