@@ -240,6 +240,7 @@ HEAD += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         (HEAD.replace(b"Connection: Upgrade\r\n", b"") + b"\r\n", 400),
         (HEAD.replace(b"Sec-WebSocket-Key", b"X") + b"\r\n", 400),
         (HEAD.replace(b"localhost", b"\xff\xfe") + b"\r\n", 400),
+        (HEAD.replace(b"localhost", b"a." * 150 + b"b") + b"\r\n", 400),
         (HEAD.replace(b"Host: localhost\r\n", b"") + b"\r\n", 400),
         (HEAD + b"Sec-WebSocket-Protocol: \xff\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),

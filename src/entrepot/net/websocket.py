@@ -33,6 +33,7 @@ from entrepot.net.turns import Turns
 
 SHAKING, OPEN, PARTING, CLOSED = range(4)  # the request is awaited; ...; our Close is out; all is said
 HEAD_MAX_BYTES = 8192  # of a request
+HOST_MAX_BYTES = 300  # of the header Host: wsproto decodes international names, which costs the square of their length
 READ_BYTES = 65_536  # of one read
 STRANGER_READ_BYTES = 4096
 PIECE_SIZE = 8192  # octets or characters of a message that is sent: clients have limits, of which that is the least
@@ -239,6 +240,8 @@ class WebSocketSession:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         if "websocket" not in headers.get("upgrade", "").lower():
             raise _Refusal(426, "a WebSocket is expected here", ("upgrade", "websocket"), is_ours=False)
+        if len(headers.get("host", "")) > HOST_MAX_BYTES:
+            raise _Refusal(400, "the header Host is too long")
         if request.method != b"GET":
             raise _Refusal(405, "a WebSocket is asked for by GET", ("allow", "GET"))
         path = request.target.decode("latin-1").partition("?")[0]
