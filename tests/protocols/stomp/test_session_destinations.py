@@ -187,6 +187,9 @@ def test_many_temporary_topics_have_a_limit(known: Client) -> None:
         ("queue://q,topic://t", [route(b"", b"q"), route(b"amq.topic", b"t")]),
         ("queue://q, other", [route(b"", b"q"), route(b"", b"other")]),
         ("topic://a,b", [route(b"amq.topic", b"a"), route(b"amq.topic", b"b")]),
+        ("queue://q,other,topic://a", [route(b"", b"q"), route(b"", b"other"), route(b"amq.topic", b"a")]),
+        ("/topic/a,queue://q,other,/topic/a", [route(b"amq.topic", b"a"), route(b"", b"q"), route(b"", b"other")]),
+        ("/topic/a,/remote-temp-queue/q", [route(b"amq.topic", b"a"), route(b"", b"q")]),
     ],
 )
 def test_several_destinations_are_one_commit(known: Client, destination: str, addresses: list[bytes]) -> None:
@@ -209,6 +212,23 @@ def test_several_destinations_are_one_commit(known: Client, destination: str, ad
 def test_a_comma_is_part_of_a_name_where_no_destination_follows(known: Client) -> None:
     known.send(send("/queue/a,b"), send("a,b"))
     assert {call.address for call in known.door.publishes} == {route(b"", b"a,b")}
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "/queue/q,/temp-topic/t",
+        "/queue/q,temp-queue://t",
+        "temp-topic://a,b",
+        "queue://a,b,temp-topic://c,d",
+        "queue://" + ",".join(map(str, range(17))),
+        ",".join(f"queue://{a},{a}b,{a}c,{a}d" for a in range(5)),
+    ],
+)
+def test_what_is_no_list_of_destinations(known: Client, destination: str) -> None:
+    known.send(send(destination, b"x"))
+    assert known.said() == [("ERROR", "invalid destination")]
+    assert known.door.publishes == []
 
 
 def test_queues_that_are_missing_are_made(known: Client) -> None:
