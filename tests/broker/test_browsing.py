@@ -81,6 +81,26 @@ def test_the_highest_first(bench, me):
     assert browsed(me, queue="levels", limit=1) == ordered[5:]
 
 
+def test_a_place_in_another_queue_of_that_name(bench, me):
+    """It is deleted and declared anew between two pages: there is nothing behind, and nobody fails."""
+    me.declare("levels", x_max_priority=9)
+    me.put(*TEN, key="levels", priorities=list(range(10)))
+    _, place, _ = me.ask(r.Browse("levels", -1, 4))
+    for arguments in ({}, {"x_max_priority": 2}):
+        me.ask(r.DeleteQueue("levels"))
+        me.declare("levels", **arguments)
+        me.put(*TEN, key="levels")
+        assert me.ask(r.Browse("levels", place, 4)) == ([], -1, 10)
+
+
+def test_where_it_begins(me):
+    assert me.ask(r.Browse("q", -1, 0)) == ([], -1, 0)
+    me.put(*TEN)
+    slices, place, ready = me.ask(r.Browse("q", -1, 0))
+    assert (slices, ready) == ([], 10)
+    assert bodies_of(me.ask(r.Browse("q", place, 3))[0]) == TEN[:3]
+
+
 def test_nothing(me):
     assert me.ask(r.Browse("q")) == ([], -1, 0)
 

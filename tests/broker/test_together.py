@@ -96,6 +96,17 @@ def test_what_has_no_target_is_told_before(bench, me):
     assert silent not in me.done
 
 
+@pytest.mark.parametrize("choosy", [False, True])
+def test_all_of_it_has_a_target_or_nothing_is_done(bench, me, choosy):
+    me.declare("q", **({"x_overflow": "reject-publish"} if choosy else {}))
+    gone = me.run_of(b"x", key="gone", mandatory=True)
+    assert "no queue 'gone'" in refused(me.ask, r.CommitTogether([me.run_of(b"y", mandatory=True), gone], [], all_routed=True))
+    assert depths(bench, "q") == [0]
+    assert gone not in me.done
+    me.ask(r.CommitTogether([me.run_of(b"y", mandatory=True), me.run_of(b"z", key="gone")], [], all_routed=True))
+    assert depths(bench, "q") == [1]
+
+
 def fill(bench, me):
     me.declare("full", x_max_length=3, x_overflow="reject-publish")
     me.put(b"1", b"2", key="full")

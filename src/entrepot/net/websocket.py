@@ -33,6 +33,7 @@ from entrepot.net.turns import Turns
 
 SHAKING, OPEN, PARTING, CLOSED = range(4)  # the request is awaited; ...; our Close is out; all is said
 HEAD_MAX_BYTES = 8192  # of a request
+HOST_MAX_BYTES = 300  # of the header Host: wsproto decodes international names, which costs the square of their length
 READ_BYTES = 65_536  # of one read
 STRANGER_READ_BYTES = 4096
 PIECE_SIZE = 8192  # octets or characters of a message that is sent: clients have limits, of which that is the least
@@ -107,6 +108,7 @@ class WebSocketOutput:
         self._session = session
         self._frames: list[bytes] = []
         self._size = 0
+        self._pong = b""
 
     @property
     def size(self) -> int:
@@ -117,14 +119,26 @@ class WebSocketOutput:
 
     def add(self, frame: bytes) -> None:
         """Send this after what was added."""
+        self._settle_pong()
         self._frames.append(frame)
         self._size += len(frame)
+
+    def answer(self, pong: bytes) -> None:
+        """Send this, unless another one takes its place before: a peer that pings and does not read is owed one Pong (RFC 6455, 5.5.3)."""
+        self._size += len(pong) - len(self._pong)
+        self._pong = pong
 
     def take(self) -> list[bytes]:
         """See net.session.Output."""
         self._session.frame()
+        self._settle_pong()
         frames, self._frames, self._size = self._frames, [], 0
         return frames
+
+    def _settle_pong(self) -> None:
+        if self._pong:
+            self._frames.append(self._pong)
+            self._pong = b""
 
 
 class WebSocketSession:
@@ -226,6 +240,8 @@ class WebSocketSession:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         if "websocket" not in headers.get("upgrade", "").lower():
             raise _Refusal(426, "a WebSocket is expected here", ("upgrade", "websocket"), is_ours=False)
+        if len(headers.get("host", "")) > HOST_MAX_BYTES:
+            raise _Refusal(400, "the header Host is too long")
         if request.method != b"GET":
             raise _Refusal(405, "a WebSocket is asked for by GET", ("allow", "GET"))
         path = request.target.decode("latin-1").partition("?")[0]
@@ -318,7 +334,7 @@ class WebSocketSession:
             return EVENT_STEPS + len(octets) // STEP_BYTES
         if isinstance(event, Ping):
             if self._frames.state is ConnectionState.OPEN:
-                self.output.add(self._frames.send(event.response()))
+                self.output.answer(self._frames.send(event.response()))
         elif isinstance(event, CloseConnection):
             self._on_close(event)
         return EVENT_STEPS

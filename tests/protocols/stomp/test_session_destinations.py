@@ -84,11 +84,15 @@ def test_browsers_are_at_work_one_by_one(known: Client) -> None:
     browse(known, key="a")
     complete(asked(known), page_of(b"1", place=1, ready=2))
     browse(known, key="b")
-    complete(asked(known), page_of(b"x"))
+    assert asked(known).request == requests.Browse("q", -1, 0)  # a connection holds one page
+    complete(asked(known), page_of(place=7, ready=1))
     assert [one["subscription"] for one in known.hear()] == ["a"]
     complete(asked(known), page_of(b"2"))
     assert [one["subscription"] for one in known.hear()] == ["a"]
-    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("a", "end"), ("b", None)]
+    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("a", "end")]
+    assert asked(known).request == requests.Browse("q", 7, 1)
+    complete(asked(known), page_of(b"x"))
+    assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("b", None)]
     assert [(one["subscription"], one.headers.get("browser")) for one in known.hear()] == [("b", "end")]
 
 
@@ -183,6 +187,9 @@ def test_many_temporary_topics_have_a_limit(known: Client) -> None:
         ("queue://q,topic://t", [route(b"", b"q"), route(b"amq.topic", b"t")]),
         ("queue://q, other", [route(b"", b"q"), route(b"", b"other")]),
         ("topic://a,b", [route(b"amq.topic", b"a"), route(b"amq.topic", b"b")]),
+        ("queue://q,other,topic://a", [route(b"", b"q"), route(b"", b"other"), route(b"amq.topic", b"a")]),
+        ("/topic/a,queue://q,other,/topic/a", [route(b"amq.topic", b"a"), route(b"", b"q"), route(b"", b"other")]),
+        ("/topic/a,/remote-temp-queue/q", [route(b"amq.topic", b"a"), route(b"", b"q")]),
     ],
 )
 def test_several_destinations_are_one_commit(known: Client, destination: str, addresses: list[bytes]) -> None:
@@ -193,6 +200,7 @@ def test_several_destinations_are_one_commit(known: Client, destination: str, ad
         assert call.address == addresses[0]
         return
     (together,) = known.door.pending
+    assert together.request.all_routed
     publishes = together.request.publishes
     assert [call.address for call in publishes] == addresses
     assert [call.count for call in publishes] == [2] * len(addresses)
@@ -204,6 +212,23 @@ def test_several_destinations_are_one_commit(known: Client, destination: str, ad
 def test_a_comma_is_part_of_a_name_where_no_destination_follows(known: Client) -> None:
     known.send(send("/queue/a,b"), send("a,b"))
     assert {call.address for call in known.door.publishes} == {route(b"", b"a,b")}
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        "/queue/q,/temp-topic/t",
+        "/queue/q,temp-queue://t",
+        "temp-topic://a,b",
+        "queue://a,b,temp-topic://c,d",
+        "queue://" + ",".join(map(str, range(17))),
+        ",".join(f"queue://{a},{a}b,{a}c,{a}d" for a in range(5)),
+    ],
+)
+def test_what_is_no_list_of_destinations(known: Client, destination: str) -> None:
+    known.send(send(destination, b"x"))
+    assert known.said() == [("ERROR", "invalid destination")]
+    assert known.door.publishes == []
 
 
 def test_queues_that_are_missing_are_made(known: Client) -> None:

@@ -58,7 +58,10 @@ class FindMove(NamedTuple):
 
 
 class BrowseQueue(NamedTuple):
-    """BrowsedPage: what of a queue can be taken now, from a place on (-1: from its head), at most `limit` records, as `codec` packs them. Nothing is taken."""
+    """BrowsedPage: what of a queue can be taken now, from a place on (-1: from its head), at most `limit` records (0: the place alone), as `codec` packs them.
+
+    Nothing is taken.
+    """
 
     log_id: bytes
     place: int

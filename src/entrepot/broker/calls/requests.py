@@ -76,11 +76,12 @@ class CommitTogether(Struct):
 
     The Publishes are not confirmed one by one; mandatory ones complete by themselves as far as they have no target, before this does. Refused as a whole,
     nothing done: as a Publish or Settle among them would be; FULL where a queue that refuses what is over its limit would. What is to be dead-lettered
-    stays leased until that is done, in commits that follow.
+    stays leased until that is done, in commits that follow. all_routed: NOT_FOUND, too, where a mandatory one has no target.
     """
 
     publishes: list[Publish]
     settlements: list[Settle]
+    all_routed: bool = False
 
 
 class Get(Struct):
@@ -91,7 +92,9 @@ class Get(Struct):
 
 
 class Browse(Struct):
-    """Look at what is ready in a queue, from a place on (-1: from its head), at most `limit` records; nothing is taken. result: a questions.BrowsedPage.
+    """Look at what is ready in a queue, from a place on (-1: from its head), at most `limit` records (0: the place alone); nothing is taken.
+
+    result: a questions.BrowsedPage.
 
     A place is good for the next page only. What comes, goes or is taken meanwhile may be in a page or not.
     """

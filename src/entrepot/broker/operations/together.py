@@ -135,6 +135,10 @@ class _Commit:
                     self._spend(_BY_RECORD + _work(len(targets)))
                     _add(filling, targets, count, body_bytes)
             self._share_out(path, publish)
+            if publish.unroutable and publish.mandatory and self._request.all_routed:
+                raise Refused(
+                    Reason.NOT_FOUND, f"there is no queue '{publish.address[2 + publish.address[0] :].decode()}': nothing of the transaction was done"
+                )
             router.taken_steps()  # of the second look: they are counted
         for queue, (count, body_bytes) in filling.items():
             self._share_of(broker.owners.owner(queue)).loads.append((queue.log_id, count, body_bytes))

@@ -20,6 +20,7 @@ PAGE_BYTES = 65_536  # of a page about so many, or one record
 STEPS_MAX = 200  # slices, and runs that are passed over, in one turn
 
 _END = 0xFFFFFFFFFFFFFFFF
+_OFFSET_LIMIT = 1 << LEVEL_SHIFT
 
 
 class Browsing:
@@ -36,8 +37,11 @@ class Browsing:
         self._bytes = 0
         rank, offset = divmod(max(question.place, 0), 1 << LEVEL_SHIFT)
         self._parts = [part for part in parts_of(queue) if _rank(queue, part) >= rank]  # that are to be read, the next one last
-        self._part = self._parts.pop()
-        self._at = offset if _rank(queue, self._part) == rank else 0
+        if self._parts:
+            self._part = self._parts.pop()
+            self._at = offset if _rank(queue, self._part) == rank else 0
+        else:  # a place in another queue, which had this one's name and more levels
+            self._part, self._at = queue, _OFFSET_LIMIT
         self._cursor = Cursor(queue.hub, self._part.log, self._go_on)
 
     def begin(self) -> None:

@@ -85,7 +85,7 @@ def _makes_sense(question: Any) -> bool:
             0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
         )
     if isinstance(question, questions.BrowseQueue):
-        return question.place >= -1 and 0 < question.limit < NUMBER_MAX and 0 < question.codec < CODEC_END
+        return question.place >= -1 and 0 <= question.limit < NUMBER_MAX and 0 < question.codec < CODEC_END
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 

@@ -40,9 +40,9 @@ def check(session: Session) -> None:
         raise StompError("too many browsers", f"A connection has at most {BROWSERS_MAX}: UNSUBSCRIBE those that have ended.")
 
 
-def begin(subscription: Subscription) -> Steps:
-    """See that the queue may be browsed, and read its first page."""
-    subscription.browser = Browser((yield Browse(subscription.queue, -1, PAGE_RECORDS)))
+def begin(session: Session, subscription: Subscription) -> Steps:
+    """See that the queue may be browsed, and read its first page; behind others only where that begins."""
+    subscription.browser = Browser((yield Browse(subscription.queue, -1, 0 if session.browsers else PAGE_RECORDS)))
 
 
 def start(session: Session, subscription: Subscription) -> None:

@@ -38,7 +38,7 @@ _SLASHED = {
     "remote-temp-queue": EXISTING,
 }
 _SCHEMES = {"queue": QUEUE, "topic": SUBJECT, "temp-queue": TEMPORARY, "temp-topic": TEMPORARY_TOPIC}
-_NEXT = re.compile(r",\s*(?=/(?:queue|topic|amq|exchange|reply-queue|temp-queue|temp-topic)/|(?:queue|topic)://)")
+_NEXT = re.compile(r",\s*(?=/(?:queue|topic|amq|exchange|reply-queue|remote-temp-queue|temp-queue|temp-topic)/|(?:temp-)?(?:queue|topic)://)")
 _NAMES_QUEUE = re.compile(rb"/(?:queue|amq/queue|reply-queue)/([^/]+)|queue://([^,?]+)")
 _SHORT_MAX = 255
 
@@ -96,9 +96,9 @@ def parse(text: str) -> Destination:
 
 
 def _several(text: str, parts: list[str]) -> Destination:
-    if len(parts) > SEVERAL_MAX:
+    found = dict.fromkeys(one for part in parts for parsed in [parse(part)] for one in parsed.several or [parsed])
+    if max(len(parts), len(found)) > SEVERAL_MAX:
         raise _wrong(text, f"it is more than {SEVERAL_MAX} destinations")
-    found = dict.fromkeys(parse(part) for part in parts)
     if any(one.kind in (TEMPORARY, TEMPORARY_TOPIC) for one in found):
         raise _wrong(text, "a temporary destination stands alone")
     return Destination(SEVERAL, "", "", tuple(found))

@@ -206,7 +206,7 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
             if destination.kind == QUEUE:
                 yield from _make_queue(session, destination.name, said)
         if browses:
-            yield from browsing.begin(subscription)
+            yield from browsing.begin(session, subscription)
             session.receipt(frame)
             said.pop("receipt", None)
             browsing.start(session, subscription)
@@ -402,7 +402,7 @@ def _commit(session: Session, frame: Frame) -> Steps:
     transaction.complete()
     transaction.end()
     settlements = [make_settle(STREAM, span.consumer_id, span.offset, span.count, disposition) for _, span, disposition in transaction.settled]
-    yield requests.CommitTogether(transaction.publishes, settlements)
+    yield requests.CommitTogether(transaction.publishes, settlements, all_routed=True)
 
 
 def _abort(session: Session, frame: Frame) -> None:

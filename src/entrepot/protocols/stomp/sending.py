@@ -53,7 +53,7 @@ def on_send(session: Session, run: SendRun) -> None:
         session.expect(call, run.receipts)
         session.attachment.submit(call)
         return
-    together = make_ask(frames.STREAM, CommitTogether(calls, []))
+    together = make_ask(frames.STREAM, CommitTogether(calls, [], all_routed=True))
     session.expect(together, run.receipts)
     session.attachment.submit(together)
 
