@@ -41,10 +41,10 @@ public class SpringProgram {
 
     static class Handler extends StompSessionHandlerAdapter {
         final CompletableFuture<String> error = new CompletableFuture<>();
-        volatile StompHeaders connected;
+        final CompletableFuture<StompHeaders> connected = new CompletableFuture<>();
 
         public void afterConnected(StompSession session, StompHeaders headers) {
-            connected = headers;
+            connected.complete(headers);
         }
 
         public Type getPayloadType(StompHeaders headers) {
@@ -114,7 +114,7 @@ public class SpringProgram {
 
         Handler handler = new Handler();
         StompSession session = connect(handler, "guest");
-        say("version", handler.connected.getFirst("version"));
+        say("version", handler.connected.get(SECONDS, TimeUnit.SECONDS).getFirst("version"));
 
         Inbox inbox = new Inbox();
         await(session.subscribe(to(queue, "ack", "client-individual"), inbox));
