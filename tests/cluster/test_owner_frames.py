@@ -42,8 +42,8 @@ READERS = ("stage", "stage_runs", "settle", "lend", "read", "reply", "number", "
 def test_whatever_octets_they_are_both_forms_find_the_same_or_that_it_is_no_frame(name):
     rng = random.Random(name)
     found = set()
-    for _ in range(examples(3_000)):
-        frame = bytes(rng.choice((0, 0, 0, 1, 2, rng.randrange(256))) for _ in range(rng.choice((rng.randrange(2, 80), 16, 24, 40))))
+    for _ in range(examples(6_000)):
+        frame = bytes(rng.choice((0, 0, 0, 1, 2, rng.randrange(256))) for _ in range(rng.choice((rng.randrange(2, 80), 16, 24, 40, 64))))
         said = []
         for module in both("entrepot.cluster.owners.hot_frames"):
             try:
