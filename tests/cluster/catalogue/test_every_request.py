@@ -75,6 +75,8 @@ def test_queues(cluster, me, names):
     assert logs(cluster) == [0, 0, 1]
     me.put(b"1", b"2", b"3", key=name)
     assert me.declare(name) == me.declare(name, passive=True) == (name, 3, 0)
+    slices, place, ready = me.ask(r.Browse(name, -1, 2))
+    assert (sum(count for _, _, count, _ in slices), place != -1, ready) == (2, True, 3)
     assert me.get(name)[::2] == (b"1", 2)
     me.release("get")
     assert me.get(name)[:2] == (b"1", True)
