@@ -142,6 +142,7 @@ def test_exchanges_and_bindings(cluster, me, names):
     me.declare(name)
     me.ask(r.DeclareExchange("e", "headers", durable=True))
     me.ask(r.Bind("e", name, "queue", "", {"x-match": "all", "to": "a"}))
+    assert me.ask(r.ListBindings(name)) == [("e", "", {"x-match": "all", "to": "a"})]
     me.ask(r.DeclareExchange("e", "headers", passive=True))
     assert me.put(b"x", exchange="e", key="", headers=[(b"to", b"S\0\0\0\1a")]).outcome == DONE
     assert me.put(b"y", exchange="e", key="", headers=[(b"to", b"S\0\0\0\1b")], mandatory=True).unroutable
