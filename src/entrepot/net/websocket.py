@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import h11
@@ -29,6 +29,7 @@ from entrepot.net.network import Network
 from entrepot.net.origins import Origins
 from entrepot.net.pages import Pages
 from entrepot.net.session import Client, Peer, Session, Wake
+from entrepot.net.session_listener import SessionListener
 from entrepot.net.turns import Turns
 
 SHAKING, OPEN, PARTING, CLOSED = range(4)  # the request is awaited; ...; our Close is out; all is said
@@ -38,6 +39,8 @@ READ_BYTES = 65_536  # of one read
 STRANGER_READ_BYTES = 4096
 PIECE_SIZE = 8192  # octets or characters of a message that is sent: clients have limits, of which that is the least
 PARTING_S = 2.0  # that a peer has to answer our Close, from the next sweep on
+SHAKE_STEPS = 50  # of net/turns.py, for a piece of the request; besides, one for each SHAKE_BYTES
+SHAKE_BYTES = 16
 EVENT_STEPS = 10  # of net/turns.py; besides, one for each STEP_BYTES
 STEP_BYTES = 1024
 
@@ -89,6 +92,22 @@ class WebSocketListener(Listener):
     def client_of(self, session: Any) -> Client:
         """See net.listener.Listener."""
         return Client() if session.inside is None else self.client(session.inside)
+
+
+def around(network: Network, inside: SessionListener, name: str, terms: Terms, origins: Iterable[str], pages: Pages) -> WebSocketListener:
+    """A listener for the sessions of one that does not listen itself. origins: as websocket_origins has them."""
+    return WebSocketListener(
+        network,
+        inside.host,
+        inside.port,
+        name=name,
+        terms=terms,
+        make=inside.session_of,
+        client=inside.client_of,
+        origins=Origins("websocket_origins", origins),
+        pages=pages,
+        tls=inside.tls,
+    )
 
 
 class _Refusal(Exception):
@@ -220,6 +239,7 @@ class WebSocketSession:
 
     def _shake(self, http: h11.Connection, octets: bytes) -> None:
         """Something of the request, which is answered when it is whole."""
+        self._turns.spend(SHAKE_STEPS + len(octets) // SHAKE_BYTES)
         if not self._first:
             self._first = octets[:8]
             if self._listener.network.known.look_of(self._first) not in ("", HTTP):  # without a line's end h11 would wait for one

@@ -108,7 +108,12 @@ def speak(site: Site) -> Speaker:
 
     def make(name: str, host: str, port: int, namespace: str | None) -> Listener:
         found = plain(name, host, port, namespace)
-        return _within_websocket(site, found, name) if LISTENERS[name].look == WEBSOCKET else found
+        if LISTENERS[name].look != WEBSOCKET:
+            return found
+        from entrepot.net.websocket import Terms, around
+
+        terms = Terms(PATHS, SUBPROTOCOLS, found.settings.handshake_timeout_s, names_subprotocol=True)
+        return around(site.network, found, name, terms, site.config.websocket_origins, site.pages)
 
     return Speaker(make)
 
@@ -126,25 +131,6 @@ def _figures(site: Site, listeners: list[MqttListener], started_s: float) -> dic
         "publishers_throttled": figures["publishers_throttled"],
     }
     return {f"$SYS/broker/{name}".encode(): (value if isinstance(value, str) else f"{value:.0f}").encode() for name, value in said.items()}
-
-
-def _within_websocket(site: Site, inside: MqttListener, name: str) -> Listener:
-    """A listener for the sessions of one that does not listen itself."""
-    from entrepot.net.origins import Origins
-    from entrepot.net.websocket import Terms, WebSocketListener
-
-    return WebSocketListener(
-        site.network,
-        inside.host,
-        inside.port,
-        name=name,
-        terms=Terms(PATHS, SUBPROTOCOLS, inside.settings.handshake_timeout_s, names_subprotocol=True),
-        make=inside.session_of,
-        client=inside.client_of,
-        origins=Origins("websocket_origins", site.config.websocket_origins),
-        pages=site.pages,
-        tls=inside.tls,
-    )
 
 
 def _entry_codec(_: Config) -> EntryCodec:

@@ -100,7 +100,7 @@ class State(Sink):
         self.steps_waiting = 0  # how many of them are not answered
         self.is_list = False  # it has asked several together
         self.advancing = False
-        # what the client publishes: by topic, the address, or the reason that it has none
+        # what the client publishes: by topic, the address
         self.addresses: dict[bytes, bytes] = {}
         self.withouts: dict[bytes, tuple[str, ...]] = {}  # by address: queues of the session that get nothing of it
         self.incoming = Incoming(settings.offer.receive_maximum)

@@ -73,29 +73,14 @@ def speak(site: Site) -> Speaker:
 
     def make(name: str, host: str, port: int, namespace: str | None) -> Listener:
         found = plain(name, host, port, namespace)
-        return _within_websocket(site, found, name) if LISTENERS[name].look == WEBSOCKET else found
+        if LISTENERS[name].look != WEBSOCKET:
+            return found
+        from entrepot.net.websocket import Terms, around
+
+        terms = Terms(PATHS, SUBPROTOCOLS, found.settings.handshake_timeout_s, takes_text=True)
+        return around(site.network, found, name, terms, site.config.websocket_origins, site.pages)
 
     return Speaker(make)
-
-
-def _within_websocket(site: Site, inside: StompListener, name: str) -> Listener:
-    """A listener for the sessions of one that does not listen itself."""
-    from entrepot.net.origins import Origins
-    from entrepot.net.websocket import Terms, WebSocketListener
-
-    terms = Terms(PATHS, SUBPROTOCOLS, inside.settings.handshake_timeout_s, takes_text=True)
-    return WebSocketListener(
-        site.network,
-        inside.host,
-        inside.port,
-        name=name,
-        terms=terms,
-        make=inside.session_of,
-        client=inside.client_of,
-        origins=Origins("websocket_origins", site.config.websocket_origins),
-        pages=site.pages,
-        tls=inside.tls,
-    )
 
 
 def _entry_codec(_: Config) -> EntryCodec:
