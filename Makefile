@@ -26,17 +26,17 @@ MODULES := $(addprefix --ignore=tests/,$(PROCESSES))
 PURE := -m 'not long and not once' $(addprefix --ignore=tests/,$(ONCE)) \
         $(addprefix --ignore=,$(filter-out $(BY_FRAME),$(wildcard tests/cluster/test_*.py) $(patsubst %/,%,$(wildcard tests/cluster/*/))))
 
-.PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure \
-        pytest-modules-broker pytest-modules-others pytest-pure-broker pytest-pure-others demo wheels bench reference crash clean
+.PHONY: serve test lint pytest pytest-processes pytest-interop pytest-processes-others pytest-workers pytest-some-workers pytest-modules pytest-pure \
+        pytest-modules-broker pytest-modules-simulation pytest-modules-others pytest-pure-broker pytest-pure-others demo wheels bench reference crash clean
 
 serve: .venv/.built
 	@exec $(BIN)/entrepot serve $(ARGS)
 
-# The tests that start processes mostly wait for them, and take longest. The others run beside them in parts, the broker's and what is left,
-# so that there is work for two cores until the end.
+# The tests that start processes mostly wait for them: two parts of them leave a core to one of the others. These come beside and after them, the longest
+# first, so that there is work for two cores until the end.
 test: .venv/.dev
-	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes lint \
-	  pytest-pure-broker pytest-pure-others pytest-modules-broker pytest-modules-others
+	@$(MAKE) --no-print-directory -j3 --keep-going --output-sync=target pytest-processes-others pytest-interop \
+	  pytest-modules-simulation pytest-modules-others pytest-pure-others pytest-pure-broker pytest-modules-broker lint
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -50,6 +50,12 @@ pytest: .venv/.dev
 pytest-processes: .venv/.dev
 	$(BIN)/python -m pytest $(addprefix tests/,$(PROCESSES)) $(ARGS)
 
+pytest-interop: .venv/.dev
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+pytest-processes-others: .venv/.dev
+	$(BIN)/python -m pytest $(addprefix tests/,$(filter-out interop,$(PROCESSES))) $(ARGS)
+
 pytest-workers: .venv/.dev
 	ENTREPOT_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest $(addprefix tests/,$(PROCESSES)) $(ARGS)
 
@@ -62,8 +68,11 @@ pytest-modules: .venv/.dev
 pytest-modules-broker: .venv/.dev
 	$(BIN)/python -m pytest tests/broker $(ARGS)
 
+pytest-modules-simulation: .venv/.dev
+	$(BIN)/python -m pytest tests/simulation $(ARGS)
+
 pytest-modules-others: .venv/.dev
-	$(BIN)/python -m pytest $(MODULES) --ignore=tests/broker $(ARGS)
+	$(BIN)/python -m pytest $(MODULES) --ignore=tests/broker --ignore=tests/simulation $(ARGS)
 
 pytest-pure: .venv/.dev
 	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(MODULES) $(PURE) $(ARGS)

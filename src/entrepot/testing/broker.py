@@ -23,6 +23,7 @@ from entrepot.testing.offered import Offered
 
 START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
 STOP_TIMEOUT_S = 60.0
+STOP_GRACE_MS = 500  # a test's clients that are still connected mostly do nothing any more
 WORKERS_VARIABLE = "ENTREPOT_TEST_WORKERS"
 
 
@@ -34,10 +35,10 @@ class Broker(Offered):
     """One broker process, started by `with` or `start()`.
 
     data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as
-    {"durability.mode": "none"}. ports: fixed ones by listener, such as {"amqp": 5673}; others are free ones, and stay the same over
-    restarts. listeners: by name; None: of every protocol, in the clear. arguments: more command line arguments of `entrepot serve`.
-    environment: added to this process's own. workers: how many; None: as ENTREPOT_TEST_WORKERS in this process's environment says, else 1; a directory
-    of one process is divided for so many, then.
+    {"durability.mode": "none"}; without limits.stop_grace_ms clients have half a second to leave when it stops. ports: fixed ones by
+    listener, such as {"amqp": 5673}; others are free ones, and stay the same over restarts. listeners: by name; None: of every protocol, in
+    the clear. arguments: more command line arguments of `entrepot serve`. environment: added to this process's own. workers: how many; None:
+    as ENTREPOT_TEST_WORKERS in this process's environment says, else 1; a directory of one process is divided for so many, then.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Broker(Offered):
     ) -> None:
         self._scratch = Path(tempfile.mkdtemp(prefix="entrepot-"))
         self.data_dir = Path(data_dir) if data_dir is not None else self._scratch / "data"
-        self._settings = dict(settings or {})
+        self._settings = {"limits.stop_grace_ms": STOP_GRACE_MS, **(settings or {})}
         self._ports = dict.fromkeys(endpoints() if listeners is None else listeners, 0) | dict(ports or {})
         self._divides = workers is None
         self.workers = int(os.environ.get(WORKERS_VARIABLE, "1")) if workers is None else workers
