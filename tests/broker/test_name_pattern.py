@@ -122,6 +122,7 @@ def held(pattern):
     return sum(len(state.nodes) + len(state.others) for state in states.values())
 
 
+@pytest.mark.once
 def test_names_of_very_many_characters_take_little():
     pattern = NamePattern(".*", any_is_all=True)
     for first in range(0x4E00, 0x4E00 + 4 * HELD_MAX, 200):
@@ -129,6 +130,7 @@ def test_names_of_very_many_characters_take_little():
         assert held(pattern) <= HELD_MAX + 2 * NODES_MAX
 
 
+@pytest.mark.once
 def test_states_of_very_many_nodes_take_little():
     pattern = NamePattern(".*a(.{200}){3}")
     for number in range(200):

@@ -133,6 +133,7 @@ def test_the_loop_waits_for_no_piece_and_others_go_on(bench, client):
     assert client.bodies("again") == [b"3", b"4"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("queue", ["t", "q"])
 def test_so_much_is_translated_in_a_tick(bench, client, queue, monkeypatch):
     """Whoever asks: here two consumers with room for all of it, of many batches that are not long."""

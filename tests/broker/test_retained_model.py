@@ -118,6 +118,7 @@ def many(count):
     return most
 
 
+@pytest.mark.once
 def test_three_thousand_come_a_page_at_a_time():
     assert many(3000) < 1 << 20
 

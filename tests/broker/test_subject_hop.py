@@ -54,6 +54,7 @@ class TestAtOnce:
 
 
 class TestLongBatches:
+    @pytest.mark.once
     @pytest.mark.parametrize("compression", [0, ZSTD])
     def test_of_different_headers(self, bench, client, compression):
         client.declare("reds")
@@ -413,6 +414,7 @@ def test_a_broker_that_forgets_to_load_its_positions_is_seen(bench, client, monk
     assert client.taken() == []
 
 
+@pytest.mark.once
 def test_pieces_of_a_batch_that_unpacks_to_a_million(monkeypatch):
     bench = Bench(settings=ROOMY)
     client = prepared(bench)

@@ -75,6 +75,7 @@ class TestVeryManyPartitions:
         assert client.append(topic="t", partition=after - 1) == 0
         assert self.seen(bench.reopen()) == after
 
+    @pytest.mark.once
     @pytest.mark.parametrize("seed", range(3))
     def test_after_a_crash_all_of_it_or_nothing(self, seed):
         found = []

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from both_modes import examples
 from entrepot.broker.broker import Broker
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.offsets import GroupOffsets
@@ -20,7 +21,7 @@ from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
 ENOUGH = 16  # seeds in which everything happens
-SEEDS = int(os.environ.get("ENTREPOT_KAFKA_SEEDS", ENOUGH))
+SEEDS = int(os.environ.get("ENTREPOT_KAFKA_SEEDS", examples(ENOUGH)))
 ONLY = os.environ.get("ENTREPOT_SEED")
 COUNTS = ("acks", "reads", "retries", "duplicates", "committed_count", "lookups", "session_fetches", "deletions", "resets", "drops", "power_failures", "kills")
 FAULTS = ("unavailable_count", "unknown_count", "late_count")

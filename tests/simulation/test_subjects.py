@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from both_modes import examples
 from entrepot.broker.front import subject_hop
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.state import SUBJECT_PREFIX
@@ -17,7 +18,7 @@ from entrepot.simulation.store_model import Violation
 from entrepot.simulation.subject_run import AT_TIMES, FULL, SubjectRun
 
 ENOUGH = 12  # seeds in which everything happens
-SEEDS = int(os.environ.get("ENTREPOT_SUBJECT_SEEDS", ENOUGH))
+SEEDS = int(os.environ.get("ENTREPOT_SUBJECT_SEEDS", examples(ENOUGH)))
 ONLY = os.environ.get("ENTREPOT_SEED")
 
 

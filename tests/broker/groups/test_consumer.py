@@ -428,6 +428,7 @@ def test_a_heartbeat_that_says_nothing_writes_nothing(bench):
     assert bench.store.fold_count == folds
 
 
+@pytest.mark.once
 def test_a_thousand_members(bench):
     bench.topics.make("wide", 1000)
     for number in range(1000):

@@ -120,6 +120,7 @@ class TestVeryManyOffsets:
         again = bench.reopen()
         assert self.held(again.connect(), groups) == (0, self.COUNT)
 
+    @pytest.mark.once
     def test_after_a_crash_amid_it_one_made_again_has_none(self, bench):
         for steps in range(1, 12):
             bench = Bench(steps)
@@ -159,6 +160,7 @@ class TestVeryManyOffsets:
         assert self.held(again.connect(), ["g"]) == (0, 0)
         assert again.broker.statistics()["groups"] == 0
 
+    @pytest.mark.once
     def test_old_ones_expire_over_turns(self, bench, monkeypatch):
         _, groups = self.committed(bench, 400)
         counts = self.counted(bench, monkeypatch)

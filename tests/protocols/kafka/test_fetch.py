@@ -321,6 +321,7 @@ def test_sessions_are_limited(client):
     assert session_id == 0
 
 
+@pytest.mark.once
 def test_a_session_may_not_grow_without_end(client, monkeypatch):
     session_id, _ = open_session(client, {"a": {0: 5}})
     for number in range(3):

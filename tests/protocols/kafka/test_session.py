@@ -131,6 +131,7 @@ def test_requests_in_flight_are_limited(client):
     assert not client.session.paused
 
 
+@pytest.mark.once
 def test_answers_that_wait_are_limited_in_bytes(client):
     client.send(1, 11, fetch({"t": {0: 0}}))
     read = client.port.take()
@@ -170,6 +171,7 @@ def test_one_connection_has_its_turn_and_then_the_others(client):
     assert not client.session.paused
 
 
+@pytest.mark.once
 def test_what_is_not_sent_yet_stops_further_requests(client):
     for _ in range(6):
         client.send(0, 9, produce({"t": dict.fromkeys(range(20_000))}))

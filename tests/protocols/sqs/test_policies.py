@@ -360,7 +360,10 @@ def long_condition(pattern, count, operator="StringLike"):
     return {"Condition": {operator: {"aws:UserAgent": [pattern] * count}}}
 
 
-@pytest.mark.parametrize("pattern", ["*a" * 2000, "*?a" * 100 + "b", "?a" * 100 + "*b", "*" + "a?" * 100 + "b", "*" * 3000 + "b", "a" * 200 + "?*b*"])
+@pytest.mark.parametrize(
+    "pattern",
+    [pytest.param("*a" * 2000, marks=pytest.mark.once), "*?a" * 100 + "b", "?a" * 100 + "*b", "*" + "a?" * 100 + "b", "*" * 3000 + "b", "a" * 200 + "?*b*"],
+)
 @pytest.mark.parametrize("agent", ["a" * 256, "a" * 65_000, "a" * 255 + "c"])
 def test_an_evaluation_has_a_bound(pattern, agent, monkeypatch):
     monkeypatch.setattr("entrepot.protocols.sqs.policy.Steps", CountedSteps)
