@@ -55,6 +55,7 @@ from entrepot.broker.queue.dead_letters import LetterSender
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.redrive import RedriveSender, take_handed_over
+from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions
@@ -125,6 +126,7 @@ class Broker:
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.wills = Wills(self.hub, self.publisher, self._path)
+        self.dropped = Dropped()
         self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
@@ -408,6 +410,7 @@ class Broker:
             "dead_lettered_total": hub.dead_lettered_count,
             "dead_letters_dropped_total": hub.dead_letters_dropped_count,
             "expired_total": hub.expired_count,
+            "kept_dropped_total": self.dropped.count,
             "attachments": len(self.doors),
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),

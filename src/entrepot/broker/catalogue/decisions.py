@@ -42,7 +42,7 @@ from entrepot.broker.catalogue.routing import HEADERS, KINDS
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace
+from entrepot.model.names import DEFAULT_NAMESPACE, SESSION_PREFIX, SHARED_PREFIX, check_name, check_namespace
 from entrepot.model.principal import GUEST
 
 SERVER_NAMED = "amq.gen-"
@@ -104,10 +104,11 @@ class Decisions:
         passive: bool = False,
         maker: str = NOBODY,
         home: bytes = b"",
+        is_own: bool = False,
     ) -> ExchangeDefinition:
         """The exchange of that name, made if there is none, for the user `maker`, else checked to be the same; `passive`: as find_exchange().
 
-        `home`: the start of the process that asks; one that is not durable goes with it.
+        `home`: the start of the process that asks; one that is not durable goes with it. `is_own`: the broker's own, with a name that clients may not give.
         """
         if passive:
             return self.catalogue.find_exchange(namespace, name)
@@ -126,6 +127,8 @@ class Decisions:
             check_same_arguments(where, exchange.arguments, arguments, ("alternate-exchange",))
             return exchange
         _refuse_reserved("exchange", check_name("exchange", name))
+        if name.startswith(SHARED_PREFIX) and not is_own:
+            raise Refused(Reason.NOT_PERMITTED, f"exchange name '{name}' contains reserved prefix '{SHARED_PREFIX}*'")
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
@@ -187,10 +190,11 @@ class Decisions:
         maker: str = "",
         check: PolicyCheck | None = None,
         made_up: str = "",
+        is_own: bool = False,
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        An empty name: one is made up (see made_up_name()), if it is not `made_up`. `passive`: as find_queue().
+        An empty name: one is made up (see made_up_name()), if it is not `made_up`. `passive`: as find_queue(). `is_own`: as of an exchange.
         """
         if passive:
             return self.catalogue.find_queue(namespace, name, connection), False
@@ -214,6 +218,8 @@ class Decisions:
             check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
             return found, False
         check_name("queue", name)
+        if name.startswith(SESSION_PREFIX) and not is_own:
+            raise Refused(Reason.NOT_PERMITTED, f"queue name '{name}' contains reserved prefix '{SESSION_PREFIX}*'")
         policy = parse_queue_arguments(where, arguments)
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         if check is not None:

@@ -23,6 +23,7 @@ from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
+from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.errors import Refused
@@ -83,6 +84,7 @@ class BrokerParts(Protocol):
     outbox: Outbox
     replies: Replies
     wills: Wills
+    dropped: Dropped
     refusing: Refused | None
 
     def ask(self, door: Door, call: Ask) -> None:
