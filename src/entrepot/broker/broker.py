@@ -52,10 +52,10 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.queue.dead_letters import LetterSender
+from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.redrive import RedriveSender, take_handed_over
-from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions

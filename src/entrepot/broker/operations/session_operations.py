@@ -132,7 +132,9 @@ class SessionOperations:
         self._leave(session, -1, False, _unheard)
 
     def _hold(self, session: Session) -> None:
-        question = HoldSession(self._broker.start_id, session.door.namespace, session.name, session.log_id, session.generation, session.will, session.door.principal.name)
+        question = HoldSession(
+            self._broker.start_id, session.door.namespace, session.name, session.log_id, session.generation, session.will, session.door.principal.name
+        )
         session.owner.ask(question, partial(self._over, session))
 
     def _over(self, session: Session, error: NotDone | None, _: Any) -> None:

@@ -52,7 +52,12 @@ class MqttLimits(Section, frozen=True):
     ] = 100_000
     mqtt_kept: Annotated[
         int,
-        key("messages that wait for an MQTT client whose session is kept, besides those that are under way to it", unit="messages", at="the oldest are dropped", least=1),
+        key(
+            "messages that wait for an MQTT client whose session is kept, besides those that are under way to it",
+            unit="messages",
+            at="the oldest are dropped",
+            least=1,
+        ),
     ] = 1_000_000
     mqtt_kept_bytes: Annotated[int, key("the same in bytes, as they are stored", unit="bytes", at="the oldest are dropped", least=1 << 20)] = 256 << 20
 
