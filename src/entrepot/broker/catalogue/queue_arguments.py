@@ -200,8 +200,9 @@ def parse_queue_arguments(where: str, arguments: Arguments) -> QueuePolicy:
 
 def _check_kept(where: str, fields: dict[str, Any]) -> None:
     """What is kept so drops the oldest, by number too, and to nowhere."""
-    if "max_length" not in fields or fields.get("overflow", DROP_HEAD) != DROP_HEAD or fields.keys() & {"max_priority", "dead_letter_exchange", "last_value"}:
-        wrong = "it needs x-max-length, and goes with no other x-overflow, x-max-priority or x-dead-letter-exchange"
+    others = fields.keys() & {"max_length_bytes", "max_priority", "dead_letter_exchange", "last_value"}
+    if others or "max_length" not in fields or fields.get("overflow", DROP_HEAD) != DROP_HEAD:
+        wrong = "it needs x-max-length, and goes with no other x-overflow, x-max-length-bytes, x-max-priority or x-dead-letter-exchange"
         raise Refused(Reason.INVALID, f"invalid arg '{KEPT}' for {where}: {wrong}")
 
 
