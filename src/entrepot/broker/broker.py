@@ -15,6 +15,7 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.dropped import Dropped
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.dead_routes import DeadRoutes
@@ -52,7 +53,6 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.queue.dead_letters import LetterSender
-from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.redrive import RedriveSender, take_handed_over

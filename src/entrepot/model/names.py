@@ -15,9 +15,6 @@ from entrepot.model.printable import printable
 DEFAULT_TENANT = "public"
 DEFAULT_NAMESPACE = "public/default"
 
-SESSION_PREFIX = "mqtt."  # of queues that are made for MQTT sessions alone; of shared subscriptions, exchanges too
-SHARED_PREFIX = "mqtt.share."
-
 NAME_SIZE_MAX = 255  # bytes of UTF-8: an AMQP short string, and Kafka's and SQS's limits are below it
 NAMESPACE_PART_SIZE_MAX = 64
 

@@ -42,7 +42,7 @@ from entrepot.broker.catalogue.routing import HEADERS, KINDS
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.names import DEFAULT_NAMESPACE, SESSION_PREFIX, SHARED_PREFIX, check_name, check_namespace
+from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace
 from entrepot.model.principal import GUEST
 
 SERVER_NAMED = "amq.gen-"
@@ -60,6 +60,8 @@ class Decisions:
         self.stream = stream
         self.new_log_id = new_log_id
         self._quotas = catalogue.quotas
+        self.reserved_queues: tuple[str, ...] = ()  # what names begin with that clients may not give to new ones
+        self.reserved_exchanges: tuple[str, ...] = ()
 
     @classmethod
     def over(cls, stream: CatalogueStream, new_log_id: Callable[[], bytes], limits: QuotaLimits | None = None) -> Decisions:
@@ -127,8 +129,8 @@ class Decisions:
             check_same_arguments(where, exchange.arguments, arguments, ("alternate-exchange",))
             return exchange
         _refuse_reserved("exchange", check_name("exchange", name))
-        if name.startswith(SHARED_PREFIX) and not is_own:
-            raise Refused(Reason.NOT_PERMITTED, f"exchange name '{name}' contains reserved prefix '{SHARED_PREFIX}*'")
+        if not is_own:
+            _refuse_reserved("exchange", name, self.reserved_exchanges)
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
@@ -218,8 +220,8 @@ class Decisions:
             check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
             return found, False
         check_name("queue", name)
-        if name.startswith(SESSION_PREFIX) and not is_own:
-            raise Refused(Reason.NOT_PERMITTED, f"queue name '{name}' contains reserved prefix '{SESSION_PREFIX}*'")
+        if not is_own:
+            _refuse_reserved("queue", name, self.reserved_queues)
         policy = parse_queue_arguments(where, arguments)
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         if check is not None:
@@ -466,9 +468,10 @@ def _check_new(namespace: Namespace, name: str) -> None:
         raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {namespace.where} exists")
 
 
-def _refuse_reserved(kind: str, name: str) -> None:
-    if name.startswith("amq."):
-        raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+def _refuse_reserved(kind: str, name: str, prefixes: tuple[str, ...] = ("amq.",)) -> None:
+    for prefix in prefixes:
+        if name.startswith(prefix):
+            raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix '{prefix}*'")
 
 
 def made_up_name(chance: bytes) -> str:

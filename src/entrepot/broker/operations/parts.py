@@ -10,6 +10,7 @@ from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.dropped import Dropped
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.owner_table import OwnerTable
@@ -23,7 +24,6 @@ from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
-from entrepot.broker.queue.kept_drops import Dropped
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.errors import Refused

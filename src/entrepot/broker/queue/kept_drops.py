@@ -6,22 +6,13 @@ what may have been given out before. Octets are those of the log: an estimate th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from entrepot.broker.dropped import Dropped
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 
 SPARED_MAX = 1000
 _END = 0xFFFFFFFFFFFFFFFF
-
-
-class Dropped:
-    """What all such queues of one broker have dropped. journal(text): for the operator, once for each queue and start."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.journal: Callable[[str], None] = _unheard
 
 
 class KeptDrops:
@@ -109,7 +100,3 @@ class KeptDrops:
                 f"queue '{definition.name}' in {definition.namespace} holds {queue.length_max} messages or {self._bytes_max} bytes that nobody takes: "
                 "the oldest are dropped from now on"
             )
-
-
-def _unheard(_: str) -> None:
-    """Nobody listens."""

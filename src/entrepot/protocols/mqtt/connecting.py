@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker.calls.session_requests import CloseSession, OpenSession, Will
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.names import DEFAULT_NAMESPACE, SESSION_PREFIX, namespace_of_vhost
+from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
 from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, subscribing, system_topics
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
@@ -29,6 +29,7 @@ from entrepot.protocols.mqtt.properties import NONE, Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import REASONS, MqttError, ReasonCode, broken_rule
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.reserved import SESSION_PREFIX
 from entrepot.protocols.mqtt.state import CLOSED, LEAVING, OPEN, OPENING, SECURING
 from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.times import changed_expiry, silent_after

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
-from entrepot.model.names import SHARED_PREFIX
 from entrepot.protocols.mqtt.delivering import MAIN, Source
 from entrepot.protocols.mqtt.events import Subscription
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
+from entrepot.protocols.mqtt.reserved import SHARED_PREFIX
 from entrepot.protocols.mqtt.topics import key_of, shared
 
 if TYPE_CHECKING:
