@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from entrepot import __version__
 from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
-from entrepot.protocols.mqtt.reserved import SESSION_PREFIX, SHARED_PREFIX
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
@@ -167,6 +166,6 @@ PROTOCOL = Protocol(
     entry_codec=_entry_codec,
     speak=speak,
     namespace_listener="mqtt",
-    reserved_queues=(SESSION_PREFIX,),
-    reserved_exchanges=(SHARED_PREFIX,),
+    reserved_queues=("mqtt.",),  # as reserved.py has them
+    reserved_exchanges=("mqtt.share.",),
 )
