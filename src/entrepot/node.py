@@ -165,6 +165,8 @@ class Node:
             **broker_terms(config),
         )
         for protocol in protocols().values():
+            self.decisions.reserved_queues += protocol.reserved_queues
+            self.decisions.reserved_exchanges += protocol.reserved_exchanges
             if protocol.entry_codec is not None:
                 self.broker.register(protocol.entry_codec(config))
         self.broker.hub.translations.size_max = config.cache.translated_bytes

@@ -92,3 +92,5 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     speak: Callable[[Site], Speaker] | None = None  # called once, where one of its listeners is wanted; None: the server makes the listener, before the store
     tells_nodes_apart: bool = False  # its clients know each node by an address of its own: there it listens besides
     namespace_listener: str = ""  # which of its listeners a namespace has one of its own of, for tests: where a connection cannot say which it means
+    reserved_queues: tuple[str, ...] = ()  # what names of queues begin with that only it makes
+    reserved_exchanges: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ import signal
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -183,6 +184,7 @@ class Server:
 
     def _warn(self, node: Node) -> None:
         """Of what is open wider than it need be: of several processes the one says it that decides. The others have the first snapshot now, and its secrets."""
+        node.broker.dropped.journal = partial(log.warning, "%s")
         if node.follows:
             node.users.check_secrets()
             return

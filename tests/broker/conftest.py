@@ -20,6 +20,7 @@ BOTH_WAYS = {
     "test_replies",
     "test_priorities",
     "test_seals",
+    "test_session_limits",
     "test_sessions",
     "test_together",
     "test_subject_permissions",

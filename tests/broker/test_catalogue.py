@@ -127,6 +127,12 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
         broker.queue("q")
 
 
+_KEPT = (
+    "invalid arg 'x-kept-bytes' for queue 'q' in vhost '/': "
+    "it needs x-max-length, and goes with no other x-overflow, x-max-length-bytes, x-max-priority or x-dead-letter-exchange"
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
@@ -153,6 +159,11 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
         ),
         ({"x-max-priority": 256}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {max_value_exceeded,256}"),
         ({"x-single-active-consumer": 1}, "invalid arg 'x-single-active-consumer' for queue 'q' in vhost '/': {unacceptable_type,signedint}"),
+        ({"x-kept-bytes": 1}, _KEPT),
+        ({"x-kept-bytes": 1, "x-max-length": 1, "x-overflow": "reject-publish"}, _KEPT),
+        ({"x-kept-bytes": 1, "x-max-length": 1, "x-max-length-bytes": 1}, _KEPT),
+        ({"x-kept-bytes": 1, "x-max-length": 1, "x-max-priority": 1}, _KEPT),
+        ({"x-kept-bytes": 1, "x-max-length": 1, "x-dead-letter-exchange": "d"}, _KEPT),
     ],
 )
 def test_arguments_that_cannot_be(broker, arguments, wrong):

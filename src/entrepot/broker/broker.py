@@ -15,6 +15,7 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.dropped import Dropped
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.dead_routes import DeadRoutes
@@ -125,6 +126,7 @@ class Broker:
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.wills = Wills(self.hub, self.publisher, self._path)
+        self.dropped = Dropped()
         self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
@@ -408,6 +410,7 @@ class Broker:
             "dead_lettered_total": hub.dead_lettered_count,
             "dead_letters_dropped_total": hub.dead_letters_dropped_count,
             "expired_total": hub.expired_count,
+            "kept_dropped_total": self.dropped.count,
             "attachments": len(self.doors),
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),

@@ -28,6 +28,8 @@ from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
 CLIENTS = ("s.a", "s.b", "s.c")
+LIMITED = CLIENTS[2]  # whose session has limits, which are never reached
+KEPT = {"x-max-length": 1_000_000, "x-kept-bytes": 1 << 40}
 ACTIONS = 80  # between two crashes
 NUMBERS = 6  # that a client publishes with: few, so that they come again soon
 OUT_NUMBERS = 16  # that records are sent with, by their offsets
@@ -85,7 +87,7 @@ class SessionsRun(CrashingRun):
             setting.ask(r.Bind(TOPIC, name, "queue", "will.#" if name == "wills" else "x.#"))
         if not self.bound:
             for client in self.clients:
-                setting.ask(s.OpenSession(client.name, expiry_s=s.FOREVER_S))
+                setting.ask(s.OpenSession(client.name, expiry_s=s.FOREVER_S, arguments=KEPT if client.name == LIMITED else {}))
                 setting.ask(r.Bind(TOPIC, client.name, "queue", "x.#"))
             self.bound = True
         setting.door.close()

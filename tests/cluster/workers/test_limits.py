@@ -15,6 +15,7 @@ from entrepot.settings import Cache, Config, Journal, Limits, sections
 WHOLE_OF_PROTOCOLS = {
     *("channels", "frame_bytes", "unpacked_batch_bytes", "kafka_produce_bytes", "kafka_request_bytes", "kafka_fetch_bytes"),
     *("sqs_request_bytes", "sqs_request_ms", "stomp_header_bytes", "mqtt_subscriptions", "mqtt_queued"),
+    *("mqtt_kept", "mqtt_kept_bytes", "stomp_kept", "stomp_kept_bytes"),
 }
 SECTIONS = sorted(DIVIDED.keys() | WHOLE.keys())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from stomp_bench import NOW_MS, Client, answer, complete, known_queue, refuse
@@ -392,6 +393,26 @@ def test_a_durable_subscription_of_activemqs(client: Client) -> None:
     client.send(frame("UNSUBSCRIBE", "id:0", "activemq.subscriptionName:news", "receipt:r"))
     assert client.door.requests[-1] == requests.DeleteQueue(declare.name)
     assert client.said() == [("RECEIPT", "r")]
+
+
+def test_a_durable_subscription_has_limits_unless_it_says_arguments(client: Client) -> None:
+    client.session.client_id = "me"
+    client.session.settings = replace(client.session.settings, kept_max=9, kept_bytes_max=1 << 20)
+    client.subscribe("/topic/t", "client", "0", "activemq.subscriptionName:a", "x-message-ttl:5")
+    client.subscribe("/topic/t", "client", "1", "activemq.subscriptionName:b")
+    first, _, _, second, _, _ = client.door.requests
+    assert first.arguments == {"x-message-ttl": 5}
+    assert second.arguments == {"x-max-length": 9, "x-kept-bytes": 1 << 20}
+
+
+def test_a_durable_subscription_that_is_there_is_as_it_is(client: Client) -> None:
+    client.session.client_id = "me"
+    client.session.settings = replace(client.session.settings, kept_max=9)
+    client.door.answers = False
+    client.send(frame("SUBSCRIBE", "id:0", "destination:/topic/t", "activemq.subscriptionName:a"))
+    refuse(client.door.pending[0], Reason.EXISTS_DIFFERENT)
+    complete(client.door.pending[0], ("stomp:me:a", 0, 0))
+    assert client.door.requests[1:] == [requests.DeclareQueue("stomp:me:a", passive=True), requests.Bind("amq.topic", "stomp:me:a", "queue", "t")]
 
 
 def test_a_durable_subscription_of_rabbitmqs(client: Client) -> None:

@@ -131,6 +131,7 @@ CHANGE_CATALOGUE = 2  # its queue is to be removed, if there is one, and made, i
 class AttachSession(NamedTuple):
     """SessionAttached: who asks has it, and whoever had it has not, from then on. `front`: the start of the process of its connection.
 
+    `user`: whose connection it is; `takes_any`: it may take it from another user, else Refused NOT_PERMITTED.
     `log_id`: of its queue; b"": there is none. `generation`: of the answer CHANGE_CATALOGUE, else 0; who asks for the session meanwhile waits.
     Refused TAKEN_OVER: that generation is over. Unavailable: its queue is another by now.
     """
@@ -143,6 +144,8 @@ class AttachSession(NamedTuple):
     expiry_s: int
     will: WillFields | None
     generation: int
+    user: str
+    takes_any: bool
 
 
 class HoldSession(NamedTuple):
@@ -154,6 +157,7 @@ class HoldSession(NamedTuple):
     log_id: bytes
     generation: int
     will: WillFields | None
+    user: str
 
 
 class DetachSession(NamedTuple):

@@ -108,7 +108,7 @@ class DeclareQueue(Struct):
     """Make a queue (or a stream, by x-queue-type), or check that it is as asked. An empty name: the broker makes one up, or has done so
     already (`made_up`), so that it may be asked a second time.
 
-    result: (name, ready records, consumers).
+    result: (name, ready records, consumers). `is_own`: the broker asks for itself, and gives a name that is reserved.
     """
 
     name: str
@@ -118,6 +118,7 @@ class DeclareQueue(Struct):
     auto_delete: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     made_up: str = ""
+    is_own: bool = False
 
 
 class DeleteQueue(Struct):

@@ -14,9 +14,9 @@ Refused, besides the general reasons: TAKEN_OVER, somebody else has opened the s
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from entrepot.broker.calls.port import Publish, Settle
 
@@ -67,7 +67,10 @@ class OpenSession(Struct):
     is dropped, its queue with all bindings too. It is kept if `expiry_s` is not 0, or it is there already and not `clean`.
 
     The session lasts as long as its connection, and `expiry_s` longer. The connection's end is as good as a CloseSession that keeps the will.
-    Refused: TAKEN_OVER (amid opening), NOT_PERMITTED (to configure the queue, where it is kept, or one of its name is there; to publish the will), LIMIT,
+    `arguments`: of its queue, if it is made now (KEPT among them). One whose queue is bound to an exchange that may not be read any more is not gone on with:
+    it is opened as if `clean`. Another user's connection loses it to who may configure its queue alone, kept or not.
+    Refused: TAKEN_OVER (amid opening), NOT_PERMITTED (to configure the queue, where it is kept, or one of its name is there, or it is another user's; to
+    publish the will), LIMIT,
     INVALID (a name that cannot be a queue's), EXISTS_DIFFERENT (a queue of that name is not durable).
     """
 
@@ -75,6 +78,7 @@ class OpenSession(Struct):
     clean: bool = False
     expiry_s: int = 0
     will: Will | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 class CloseSession(Struct):

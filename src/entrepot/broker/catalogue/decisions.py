@@ -60,6 +60,8 @@ class Decisions:
         self.stream = stream
         self.new_log_id = new_log_id
         self._quotas = catalogue.quotas
+        self.reserved_queues: tuple[str, ...] = ()  # what names begin with that clients may not give to new ones
+        self.reserved_exchanges: tuple[str, ...] = ()
 
     @classmethod
     def over(cls, stream: CatalogueStream, new_log_id: Callable[[], bytes], limits: QuotaLimits | None = None) -> Decisions:
@@ -104,10 +106,11 @@ class Decisions:
         passive: bool = False,
         maker: str = NOBODY,
         home: bytes = b"",
+        is_own: bool = False,
     ) -> ExchangeDefinition:
         """The exchange of that name, made if there is none, for the user `maker`, else checked to be the same; `passive`: as find_exchange().
 
-        `home`: the start of the process that asks; one that is not durable goes with it.
+        `home`: the start of the process that asks; one that is not durable goes with it. `is_own`: the broker's own, with a name that clients may not give.
         """
         if passive:
             return self.catalogue.find_exchange(namespace, name)
@@ -126,6 +129,8 @@ class Decisions:
             check_same_arguments(where, exchange.arguments, arguments, ("alternate-exchange",))
             return exchange
         _refuse_reserved("exchange", check_name("exchange", name))
+        if not is_own:
+            _refuse_reserved("exchange", name, self.reserved_exchanges)
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
@@ -187,10 +192,11 @@ class Decisions:
         maker: str = "",
         check: PolicyCheck | None = None,
         made_up: str = "",
+        is_own: bool = False,
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        An empty name: one is made up (see made_up_name()), if it is not `made_up`. `passive`: as find_queue().
+        An empty name: one is made up (see made_up_name()), if it is not `made_up`. `passive`: as find_queue(). `is_own`: as of an exchange.
         """
         if passive:
             return self.catalogue.find_queue(namespace, name, connection), False
@@ -214,6 +220,8 @@ class Decisions:
             check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
             return found, False
         check_name("queue", name)
+        if not is_own:
+            _refuse_reserved("queue", name, self.reserved_queues)
         policy = parse_queue_arguments(where, arguments)
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         if check is not None:
@@ -460,9 +468,10 @@ def _check_new(namespace: Namespace, name: str) -> None:
         raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {namespace.where} exists")
 
 
-def _refuse_reserved(kind: str, name: str) -> None:
-    if name.startswith("amq."):
-        raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+def _refuse_reserved(kind: str, name: str, prefixes: tuple[str, ...] = ("amq.",)) -> None:
+    for prefix in prefixes:
+        if name.startswith(prefix):
+            raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix '{prefix}*'")
 
 
 def made_up_name(chance: bytes) -> str:

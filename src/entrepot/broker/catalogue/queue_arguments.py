@@ -27,6 +27,7 @@ EXPIRES_MAX_MS = 315_360_000_000  # ten years, as RabbitMQ
 PRIORITY_MAX = 255
 SEGMENT_SIZE_MAX_BYTES = 3_000_000_000
 LAST_VALUE = "x-last-value"  # of each address the last record is kept, and nobody consumes; of the broker's own queues alone
+KEPT = "x-kept-bytes"  # kept for somebody who may be away: the oldest go when more wait than x-max-length, or so many octets of the log; kept_drops.py
 SHARED = "x-shared-subscription"  # the queue goes with an exchange of the same name that has the argument, too
 _MAX_AGE = re.compile(r"(\d{1,10})([YMDhms])")
 _AGE_UNIT_MS = {"Y": 31_536_000_000, "M": 2_592_000_000, "D": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
@@ -50,6 +51,7 @@ class QueuePolicy(NamedTuple):
     max_priority: int = 0
     last_value: bool = False
     shared: bool = False
+    kept_bytes: int | None = None
 
 
 def parse_age_ms(text: str) -> int | None:
@@ -155,6 +157,7 @@ ARGUMENTS: dict[str, tuple[_Check, tuple[str, ...], str | None]] = {
     "x-queue-mode": (_queue_mode, (CLASSIC,), None),
     "x-queue-version": (_queue_version, (CLASSIC,), None),
     "x-queue-master-locator": (_string, (CLASSIC,), None),
+    KEPT: (_non_negative, (CLASSIC,), "kept_bytes"),
     SHARED: (_boolean, (CLASSIC,), "shared"),
     LAST_VALUE: (_boolean, (CLASSIC,), "last_value"),
     "x-max-priority": (_max_priority, (CLASSIC,), "max_priority"),
@@ -190,7 +193,17 @@ def parse_queue_arguments(where: str, arguments: Arguments) -> QueuePolicy:
             fields[field] = value
     if "dead_letter_routing_key" in fields and "dead_letter_exchange" not in fields:
         raise Refused(Reason.INVALID, f"invalid arg 'x-dead-letter-routing-key' for {where}: routing_key_but_no_dlx_defined")
+    if "kept_bytes" in fields:
+        _check_kept(where, fields)
     return QueuePolicy(**fields)
+
+
+def _check_kept(where: str, fields: dict[str, Any]) -> None:
+    """What is kept so drops the oldest, by number too, and to nowhere."""
+    others = fields.keys() & {"max_length_bytes", "max_priority", "dead_letter_exchange", "last_value"}
+    if others or "max_length" not in fields or fields.get("overflow", DROP_HEAD) != DROP_HEAD:
+        wrong = "it needs x-max-length, and goes with no other x-overflow, x-max-length-bytes, x-max-priority or x-dead-letter-exchange"
+        raise Refused(Reason.INVALID, f"invalid arg '{KEPT}' for {where}: {wrong}")
 
 
 def check_properties(where: str, queue_type: str, durable: bool, exclusive: bool, auto_delete: bool) -> None:

@@ -41,7 +41,7 @@ class Shared:
         _check_name(space, name)
         had = {binding.identity for binding in _bindings(space, name, member)}
         is_new = name not in space.exchanges
-        decisions.declare_exchange(namespace, name, "direct", durable=True, auto_delete=True, internal=True, arguments=_IS_SHARED, maker=maker)
+        decisions.declare_exchange(namespace, name, "direct", durable=True, auto_delete=True, internal=True, arguments=_IS_SHARED, maker=maker, is_own=True)
         try:
             decisions.bind(namespace, name, member, pattern, arguments, maker)
             if name not in space.queues:
@@ -54,6 +54,7 @@ class Shared:
                     arguments={**queue_arguments, **_IS_SHARED},
                     connection=connection,
                     maker=maker,
+                    is_own=True,
                 )
             decisions.bind_queue(namespace, name, exchange, pattern, {}, connection, maker)
         except NotDone:

@@ -22,6 +22,8 @@ from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.heads import Heads
+from entrepot.broker.queue.kept_drops import KeptDrops
 from entrepot.broker.queue.last_values import LastValues, drop_rows, drop_rows_of_none
 from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
@@ -111,7 +113,11 @@ class LiveObjects:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
-        heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
+        heads: Callable[[Queue], Heads] = HeadDrops
+        if definition.policy.last_value:
+            heads = partial(LastValues, limits=broker.last_value_limits)
+        elif definition.policy.kept_bytes is not None:
+            heads = partial(KeptDrops, dropped=broker.dropped)
         kind = PriorityQueue if definition.policy.max_priority else Queue
         queue = kind(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue

@@ -126,6 +126,7 @@ class Operations:
             maker=door.principal.name,
             check=partial(self._check_new, door, request),
             made_up=request.made_up,
+            is_own=request.is_own,
         )
         if created:
             door.spent += QUEUE_STEPS

@@ -10,6 +10,7 @@ from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.dropped import Dropped
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.owner_table import OwnerTable
@@ -83,6 +84,7 @@ class BrokerParts(Protocol):
     outbox: Outbox
     replies: Replies
     wills: Wills
+    dropped: Dropped
     refusing: Refused | None
 
     def ask(self, door: Door, call: Ask) -> None:

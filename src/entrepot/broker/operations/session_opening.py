@@ -56,6 +56,8 @@ class Opening:
             request.expiry_s,
             _fields_of(request.will),
             session.generation,
+            session.door.principal.name,
+            session.takes_any,
         )
         session.owner.ask(question, self._attached)
 
@@ -118,10 +120,18 @@ class Opening:
         if not self._request.expiry_s:
             self._attach(b"")
         elif self._broker.decider is not None:
-            self._errand(DeclareQueue(name, durable=True), self._attach_anew)
+            self._errand(DeclareQueue(name, durable=True, arguments=self._request.arguments, is_own=True), self._attach_anew)
         else:
             self._broker.decisions.declare_queue(
-                door.namespace, name, durable=True, exclusive=False, auto_delete=False, arguments={}, connection=door.home, maker=door.principal.name
+                door.namespace,
+                name,
+                durable=True,
+                exclusive=False,
+                auto_delete=False,
+                arguments=self._request.arguments,
+                connection=door.home,
+                maker=door.principal.name,
+                is_own=True,
             )
             self._when_applied(self._attach_anew)
 

@@ -23,6 +23,7 @@ from entrepot.broker.calls.session_requests import (
     Runs,
     Will,
 )
+from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.parting import split_address
 from entrepot.broker.operations.once import Once
@@ -41,7 +42,7 @@ AGAIN_S = 0.5  # until an owner that could not be asked is asked again
 class Session:
     """One that a door has. `log_id`: of its queue; b"": it is not kept. `will`: of such a one. `is_open`: the door was told its number."""
 
-    __slots__ = ("door", "generation", "is_open", "log_id", "name", "number", "owner", "shard", "stalled", "will")
+    __slots__ = ("door", "generation", "is_open", "log_id", "name", "number", "owner", "shard", "stalled", "takes_any", "will")
 
     def __init__(self, door: Door, number: int, name: str, shard: int, owner: Owner) -> None:
         self.door = door
@@ -51,6 +52,7 @@ class Session:
         self.owner = owner
         self.generation = 0
         self.is_open = False
+        self.takes_any = False  # from another user's connection
         self.stalled: deque[Stalled] | None = None  # what waits for its owner
         self.log_id = b""
         self.will: WillFields | None = None
@@ -83,15 +85,25 @@ class SessionOperations:
         """See OpenSession."""
         broker = self._broker
         _check_name(request.name)
-        if request.expiry_s or request.name in broker.catalogue.namespace(door.namespace).queues:
+        definition = broker.catalogue.namespace(door.namespace).queues.get(request.name)
+        if request.expiry_s or definition is not None:
             broker.authorizer.authorize(door.principal, Action.CONFIGURE, door.namespace, ResourceKind.QUEUE, request.name)
+        if definition is not None and not self._may_read(door, definition):
+            request.clean = True
         if request.will is not None:
             self._check_will(door, request.will)
         broker.check_catalogue()
         shard = broker.shards.shard("queue", door.namespace, request.name)
         session = Session(door, broker.next_consumer_id(), request.name, shard, broker.owners.owner_of(shard))
+        session.takes_any = broker.authorizer.may(door.principal, Action.CONFIGURE, door.namespace, request.name)
         Opening(broker, session, call, self._opened, self._give_up).begin()
         return LATER, None
+
+    def _may_read(self, door: Door, definition: QueueDefinition) -> bool:
+        """Whether the door's principal may still read all that a session's queue is bound to; of what it shares it is a member, and reads the queue."""
+        sources = {binding.source.name for binding in definition.bindings_in.values() if not binding.source.internal}
+        may = self._broker.authorizer.may
+        return all(may(door.principal, Action.READ, door.namespace, source) for source in sources)
 
     def _check_will(self, door: Door, will: Will) -> None:
         """Whether the door's principal may publish it. What is not open now is open when it is due, perhaps."""
@@ -120,7 +132,9 @@ class SessionOperations:
         self._leave(session, -1, False, _unheard)
 
     def _hold(self, session: Session) -> None:
-        question = HoldSession(self._broker.start_id, session.door.namespace, session.name, session.log_id, session.generation, session.will)
+        question = HoldSession(
+            self._broker.start_id, session.door.namespace, session.name, session.log_id, session.generation, session.will, session.door.principal.name
+        )
         session.owner.ask(question, partial(self._over, session))
 
     def _over(self, session: Session, error: NotDone | None, _: Any) -> None:

@@ -51,9 +51,10 @@ class Attached:
     `hold` is called when it is lost.
     """
 
-    __slots__ = ("front", "generation", "hold", "kept", "opening", "shard", "waiting", "will")
+    __slots__ = ("front", "generation", "hold", "kept", "opening", "shard", "user", "waiting", "will")
 
-    def __init__(self, front: bytes, generation: int, shard: int) -> None:
+    def __init__(self, front: bytes, user: str, generation: int, shard: int) -> None:
+        self.user = user
         self.front = front
         self.generation = generation
         self.shard = shard

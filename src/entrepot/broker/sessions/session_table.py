@@ -200,8 +200,10 @@ class SessionTable:
             now.waiting.append((asked, done))
             return
         kept = self._known(asked)
+        if now is not None and now.user != asked.user and not asked.takes_any:
+            raise Refused(Reason.NOT_PERMITTED, f"session '{asked.name}' is another user's")
         self._generation = max(self._generation + 1, self._now_ms(self._shard_of(*key)) << GENERATION_SHIFT)
-        me = Attached(asked.front, self._generation, self._shard_of(*key))
+        me = Attached(asked.front, asked.user, self._generation, self._shard_of(*key))
         ends = asked.clean or (kept is not None and kept.over)
         if now is not None:
             self._take_over(now, ends, asked.namespace)
@@ -314,7 +316,7 @@ class SessionTable:
                 return None
         elif asked.generation <= (0 if kept is None else kept.generation):
             return None
-        me = self._attached[key] = Attached(asked.front, asked.generation, self._shard_of(*key))
+        me = self._attached[key] = Attached(asked.front, asked.user, asked.generation, self._shard_of(*key))
         me.will = asked.will
         if asked.log_id and kept is not None:
             me.kept = kept
@@ -493,4 +495,5 @@ class SessionTable:
 def _is_used(queue: Queue) -> bool:
     """Whether it is more than what an opening that was cut off has left, which nobody loses anything by: a queue without a session's row."""
     definition = queue.definition
-    return bool(definition.arguments or definition.bindings_in or queue.consumers or queue.depth())
+    is_ours = definition.policy.kept_bytes is not None or not definition.arguments
+    return bool(not is_ours or definition.policy.shared or definition.bindings_in or queue.consumers or queue.depth())

@@ -29,6 +29,7 @@ from entrepot.protocols.mqtt.properties import NONE, Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import REASONS, MqttError, ReasonCode, broken_rule
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.reserved import SESSION_PREFIX
 from entrepot.protocols.mqtt.state import CLOSED, LEAVING, OPEN, OPENING, SECURING
 from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.times import changed_expiry, silent_after
@@ -36,7 +37,6 @@ from entrepot.protocols.mqtt.times import changed_expiry, silent_after
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
-QUEUE_PREFIX = "mqtt."  # of the queue of a client's session
 IDLE_S = 30.0  # without keep alive: how often buffers are given back
 SWEEPS = 8  # looks at whether something was heard in one keep alive
 REASON_MAX = 1000  # characters of a reason string
@@ -54,6 +54,12 @@ class Settings:
     subscriptions_max: int = 1000
     figures: Callable[[], Mapping[bytes, bytes]] | None = None  # by topic of $SYS
     queued_max: int = 0  # messages that wait in each queue of a session that is not kept; 0: any
+    kept_max: int = 0  # that wait in the queue of one that is; 0: any
+    kept_bytes_max: int = 256 << 20
+
+    def kept_arguments(self) -> dict[str, Any]:
+        """Of a queue that is there while its clients are away."""
+        return {"x-max-length": self.kept_max, "x-kept-bytes": self.kept_bytes_max} if self.kept_max else {}
 
 
 def connect(session: Session, packet: Connect) -> None:
@@ -127,7 +133,9 @@ def _open(session: Session) -> Steps:
     packet, terms, offer = session.connect, session.terms, session.settings.offer
     assert packet is not None
     assert terms is not None
-    opened = yield OpenSession(QUEUE_PREFIX + terms.client_id, terms.clean_start, terms.session_expiry_s, _will(packet.will))
+    opened = yield OpenSession(
+        SESSION_PREFIX + terms.client_id, terms.clean_start, terms.session_expiry_s, _will(packet.will), session.settings.kept_arguments()
+    )
     session.number = opened.number
     session.is_kept = opened.queue != ""
     session.flights = Flights(terms.receive_maximum)

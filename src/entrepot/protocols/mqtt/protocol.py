@@ -50,6 +50,16 @@ class MqttLimits(Section, frozen=True):
             least=1,
         ),
     ] = 100_000
+    mqtt_kept: Annotated[
+        int,
+        key(
+            "messages that wait for an MQTT client whose session is kept, besides those that are under way to it",
+            unit="messages",
+            at="the oldest are dropped",
+            least=1,
+        ),
+    ] = 1_000_000
+    mqtt_kept_bytes: Annotated[int, key("the same in bytes, as they are stored", unit="bytes", at="the oldest are dropped", least=1 << 20)] = 256 << 20
 
 
 def looks_like_mqtt(first: bytes) -> bool:
@@ -91,6 +101,8 @@ def speak(site: Site) -> Speaker:
             figures=partial(_figures, site, listeners, site.clock.monotonic_s()),
             subscriptions_max=own.mqtt_subscriptions,
             queued_max=own.mqtt_queued,
+            kept_max=own.mqtt_kept,
+            kept_bytes_max=own.mqtt_kept_bytes,
         )
         listener = MqttListener(
             site.network,
@@ -154,4 +166,6 @@ PROTOCOL = Protocol(
     entry_codec=_entry_codec,
     speak=speak,
     namespace_listener="mqtt",
+    reserved_queues=("mqtt.",),  # as reserved.py has them
+    reserved_exchanges=("mqtt.share.",),
 )

@@ -14,26 +14,26 @@ from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
 from entrepot.protocols.mqtt.delivering import MAIN, Source
 from entrepot.protocols.mqtt.events import Subscription
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
+from entrepot.protocols.mqtt.reserved import SHARED_PREFIX
 from entrepot.protocols.mqtt.topics import key_of, shared
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
-QUEUE_PREFIX = "mqtt.share."
 NAME_MAX_BYTES = 255
 QOS_MAX = 1
 
 
 def name_of(topic_filter: bytes) -> str:
     """The queue's; the filter is a shared one."""
-    return QUEUE_PREFIX + topic_filter.partition(b"/")[2].decode()
+    return SHARED_PREFIX + topic_filter.partition(b"/")[2].decode()
 
 
 def filter_named(queue: str) -> bytes | None:
     """The shared filter whose queue has that name; None: it is no such queue's."""
-    if not queue.startswith(QUEUE_PREFIX):
+    if not queue.startswith(SHARED_PREFIX):
         return None
-    topic_filter = b"$share/" + queue[len(QUEUE_PREFIX) :].encode(errors="surrogateescape")
+    topic_filter = b"$share/" + queue[len(SHARED_PREFIX) :].encode(errors="surrogateescape")
     found = shared(topic_filter)
     return topic_filter if found is not None and found[0] else None
 
@@ -60,7 +60,7 @@ def joining(session: Session, wanted: Subscription, arguments: dict[str, Any], m
     """What makes `member`, a queue of the session, one of its members."""
     found = shared(wanted.filter)
     assert found is not None
-    return JoinShared(name_of(wanted.filter), key_of(found[1]).decode(), member, arguments, session.queue_arguments())
+    return JoinShared(name_of(wanted.filter), key_of(found[1]).decode(), member, arguments, session.settings.kept_arguments())
 
 
 def add(session: Session, subscription: Subscription, identifier: int) -> Source:

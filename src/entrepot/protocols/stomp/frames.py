@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +197,7 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
     try:
         durable = durable_queue(session, said, destination)
         if destination.kind in (SUBJECT, EXCHANGE):
-            yield from _bind(subscription, said, destination, durable)
+            yield from _bind(session, subscription, said, destination, durable)
         elif destination.kind == TEMPORARY:
             yield from _make_temporary(session, text)
             subscription.queue = session.temporaries[text]
@@ -289,14 +289,31 @@ def _fitting(name: str) -> str:
     return name
 
 
-def _bind(subscription: Subscription, said: dict[str, str], destination: Destination, durable: str | None) -> Steps:
+def _bind(session: Session, subscription: Subscription, said: dict[str, str], destination: Destination, durable: str | None) -> Steps:
     """A queue of the subscription's own, bound to where it listens."""
     if durable is None:
         request = requests.DeclareQueue(said.get("x-queue-name", ""), exclusive=True, auto_delete=True, arguments=_arguments(said))
     else:
         request = requests.DeclareQueue(durable, durable=True, arguments=_arguments(said))
-    subscription.queue, _, _ = yield request
+    if durable is None or request.arguments:
+        subscription.queue, _, _ = yield request
+    else:
+        subscription.queue = yield from _keep(session, request)
     yield requests.Bind(destination.name, subscription.queue, "queue", destination.pattern)
+
+
+def _keep(session: Session, request: requests.DeclareQueue) -> Generator[Any, Any, str]:
+    """The queue of a durable subscription that says nothing of it: as it is, or with the limits of such. Its name."""
+    settings = session.settings
+    if settings.kept_max:
+        request.arguments = {"x-max-length": settings.kept_max, "x-kept-bytes": settings.kept_bytes_max}
+    try:
+        name, _, _ = yield request
+    except Refused as refused:
+        if refused.reason is not Reason.EXISTS_DIFFERENT:
+            raise
+        name, _, _ = yield requests.DeclareQueue(request.name, passive=True)
+    return str(name)
 
 
 def _consume(session: Session, subscription: Subscription, said: dict[str, str], durable: str | None) -> Steps:

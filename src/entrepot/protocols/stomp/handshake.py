@@ -40,6 +40,8 @@ class Settings:
     heart_beat_ms: int = 10_000
     handshake_timeout_s: float = 10.0
     prefetch_max: int = 0
+    kept_max: int = 0  # messages that wait for a durable subscription; 0: any
+    kept_bytes_max: int = 256 << 20
     namespace: str = DEFAULT_NAMESPACE  # of connections whose host is not one
 
 

@@ -35,6 +35,11 @@ class StompLimits(Section, frozen=True):
     stomp_header_bytes: Annotated[
         int, key("command and headers of one STOMP frame; before CONNECT 8 KiB", unit="bytes", at="it is an ERROR", least=8192, most=65_536)
     ] = 65_536
+    stomp_kept: Annotated[
+        int,
+        key("messages that wait for a durable STOMP subscription that says no arguments of a queue", unit="messages", at="the oldest are dropped", least=1),
+    ] = 1_000_000
+    stomp_kept_bytes: Annotated[int, key("the same in bytes, as they are stored", unit="bytes", at="the oldest are dropped", least=1 << 20)] = 256 << 20
 
 
 def looks_like_stomp(first: bytes) -> bool:
@@ -57,6 +62,8 @@ def speak(site: Site) -> Speaker:
             heart_beat_ms=section.heart_beat_ms,
             handshake_timeout_s=limits.handshake_timeout_ms / 1000,
             prefetch_max=limits.prefetch,
+            kept_max=config.of(StompLimits).stomp_kept,
+            kept_bytes_max=config.of(StompLimits).stomp_kept_bytes,
             namespace=namespace or section.namespace,
         )
         return StompListener(
