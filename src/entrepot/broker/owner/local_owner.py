@@ -15,8 +15,8 @@ from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, UNSENT, Ask, Attac
 from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.owner.admission import Admission, Target
-from entrepot.broker.owner.levelling import level_lanes
+from entrepot.broker.owner.admission import Admission
+from entrepot.broker.owner.levelling import Target, level_lanes
 from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
