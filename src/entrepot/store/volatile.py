@@ -310,11 +310,12 @@ class VolatileStore(Store):
         entries = self._entries
         self._entries = []
         self._open = self._new_group()
-        now = self.time.now_ms()
-        for entry in entries:
-            if not entry.sealed:
-                entry.append_time_ms = now
-                entry.seal()
+        if entries:  # a clock is not read for what is only settled
+            now = self.time.now_ms()
+            for entry in entries:
+                if not entry.sealed:
+                    entry.append_time_ms = now
+                    entry.seal()
         for target in group.logs:
             log = volatile_log(target)
             log.durable_offset = log.next_offset

@@ -6,20 +6,17 @@ What is looked at of a record is looked at by its codec, compiled, for a whole r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from entrepot.broker.calls.port import Publish
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.owner.levelling import Levelling
+from entrepot.broker.owner.levelling import Levelling, Target
 from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
-from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import HAS_EXPIRY, make_entry
 from entrepot.store.interface import Store
-
-Target: TypeAlias = Queue | Partition
 
 
 class Admission:

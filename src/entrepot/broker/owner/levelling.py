@@ -1,16 +1,26 @@
 """Levelling: what is published to queues with priorities goes to the logs of their levels, each record to its own.
 
 A run is sorted by its codec, compiled; here is what of it goes to one level. Neighbours join one entry, as those of a lane do (logs/growing.py).
+A record by itself has nothing to be sorted: LevelLanes says where it goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from entrepot.broker.calls.port import Publish
+from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owners import Lane
 from entrepot.broker.queue.priority_queue import PriorityQueue
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import TRANSIENT, Entry, make_entry
 from entrepot.store.interface import Log, Store
+
+Target: TypeAlias = Queue | Partition
 
 
 class Tail:
@@ -27,6 +37,31 @@ class Tail:
     def let_go(self) -> None:
         """See Growing."""
         self.entry = None
+
+
+class LevelLanes:
+    """For an address that leads to one queue with priorities: a lane of each level, where a record by itself goes as it goes to any queue."""
+
+    __slots__ = ("_lanes", "_make", "_queue")
+
+    def __init__(self, queue: PriorityQueue, make: Callable[[list[Target]], Lane]) -> None:
+        self._queue = queue
+        self._make = make
+        self._lanes: dict[int, Lane] = {}
+
+    def of(self, codec: EntryCodec, call: Publish) -> Lane:
+        """Of a call with one record. Unavailable."""
+        number = codec.by_priority(call.data, 1, self._queue.top)[0][0]
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._lanes[number] = self._make([self._queue.level(number)])
+        return lane
+
+
+def level_lanes(targets: list[Target], make: Callable[[list[Target]], Lane]) -> LevelLanes | None:
+    """For a lane with these targets, if there is but one, which takes whatever comes and has only to be sorted."""
+    queue = targets[0] if len(targets) == 1 else None
+    return LevelLanes(queue, make) if isinstance(queue, PriorityQueue) and not queue.rejects_when_full and queue.bytes_max < 0 else None
 
 
 class Levelling:

@@ -30,6 +30,7 @@ cdef class LocalLane(Lane):
     cdef readonly list logs
     cdef readonly list queues
     cdef readonly bint simple
+    cdef object levels
     # the codec whose prefix is cached, and the entry that may still grow
     cdef int codec
     cdef bytes prefix

@@ -15,7 +15,8 @@ from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, UNSENT, Ask, Attac
 from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.owner.admission import Admission, Target
+from entrepot.broker.owner.admission import Admission
+from entrepot.broker.owner.levelling import Target, level_lanes
 from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
@@ -37,9 +38,9 @@ _TRANSIENT = TRANSIENT
 
 
 class LocalLane(Lane):
-    """`simple`: no target refuses anything, counts what it holds, or sorts it."""
+    """`simple`: no target refuses anything, counts what it holds, or sorts it. `levels`: where all that the one target does is to sort."""
 
-    __slots__ = ("address", "codec", "entry", "logs", "prefix", "queues", "simple", "targets")
+    __slots__ = ("address", "codec", "entry", "levels", "logs", "prefix", "queues", "simple", "targets")
 
     def __init__(self, owner: Owner, address: bytes, targets: list[Target]) -> None:
         self.owner = owner
@@ -52,6 +53,7 @@ class LocalLane(Lane):
         self.prefix = b""
         self.entry: Entry | None = None  # that may still grow
         self._aim(targets)
+        self.levels = None if self.simple else level_lanes(targets, partial(LocalLane, owner, address))
 
     def _aim(self, targets: list[Target]) -> None:
         for target in targets:  # there may be tens of thousands
@@ -111,7 +113,9 @@ class LocalOwner(Owner):
         local = local_lane(lane)
         if self.sealed:
             self.seals.check(local.logs)
-        if not local.simple:
+        if call.count == 1 and local.levels is not None:
+            local = local_lane(local.levels.of(self.hub.codec(call.codec), call))
+        elif not local.simple:
             nacked: list[int] = []
             prefix = self.hub.codec(call.codec).prefix(local.address)
             staged = self.admission.stage(call, prefix, local.targets, call.data, call.count, range(call.count), nacked)
