@@ -22,6 +22,7 @@ from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
 from entrepot.broker.front.held_calls import HeldCalls
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.catalogue.routing import KEY_OCTETS
 from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
@@ -301,7 +302,7 @@ class Broker:
             path = Path(address, exchange, router.route(exchange, routing_key), router, self.owners)
             if path.to_reply:
                 return path  # nothing is kept of names that come and go
-            if len(self.paths) >= PATHS_MAX:
+            if len(self.paths) >= PATHS_MAX // (1 + len(address) // KEY_OCTETS):
                 self.forget_paths()
             self.paths[key] = path
         return path

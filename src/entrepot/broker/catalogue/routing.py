@@ -33,7 +33,9 @@ REPLY_PREFIX = "amq.rabbitmq.reply-to."
 """Of the default exchange: names of consumers of replies (front/replies.py)."""
 
 CACHE_MAX = 16_384
-"""Routes a Router remembers; one more empties its cache."""
+"""Routes a Router remembers; one more empties its cache. Of long routing keys as many as have no more octets than these."""
+
+KEY_OCTETS = 256
 
 _WALKED_PER_STEP = 16  # nodes of patterns, or headers, looked at
 _DIRECT = DIRECT
@@ -186,7 +188,7 @@ class Router:
         route = self._cache.get(key)
         if route is None:
             route = self._resolve(exchange, routing_key, None)
-            if len(self._cache) >= CACHE_MAX:
+            if len(self._cache) >= CACHE_MAX // (1 + len(routing_key) // KEY_OCTETS):
                 self._cache = {}
             self._cache[key] = route
         return route

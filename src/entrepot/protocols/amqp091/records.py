@@ -17,6 +17,7 @@ import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
+from entrepot.model.addresses import is_wide, key_in, narrow
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table
@@ -37,6 +38,7 @@ _STRING = 0x53  # S
 _OCTETS = 0x78  # x
 _VERSION = ENTRY_VERSION
 _VERSION_HIDING = ENTRY_VERSION_HIDING
+_SHORT_ADDRESS = 257  # what is longer may have a key that is none here
 _BATCH_HEADER = HEADER_BYTES
 _ORIGIN = ORIGIN
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
@@ -361,6 +363,8 @@ class AmqpEntryCodec(EntryCodec):
         origin = sized(batch, _BATCH_HEADER, _ORIGIN)
         if origin is not None and len(origin) > 2:
             address = take(origin, 1, len(origin) - 1)
+        if len(address) > _SHORT_ADDRESS and is_wide(address):
+            return rewriting.with_long_key(from_batch(RecordBatch(batch), narrow(address)), key_in(address))
         return from_batch(RecordBatch(batch), address)
 
     def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:

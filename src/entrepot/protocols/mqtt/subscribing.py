@@ -17,7 +17,8 @@ from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.packets import VARIABLE_MAX
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.steps import Steps, side_by_side
-from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, filter_of, key_of, shared
+from entrepot.protocols.mqtt.subscriptions import weight_of
+from entrepot.protocols.mqtt.topics import filter_of, is_bounded, key_of, shared
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
@@ -80,17 +81,17 @@ def _subscribe_all(session: Session, batch: list[Subscription], identifier: int,
 
 def _refusals(session: Session, batch: list[Subscription]) -> list[int]:
     """Why a filter is not granted, whoever asks; 0: it may be."""
-    room = session.settings.subscriptions_max - len(session.subscriptions) - len(session.shared)
+    room = session.settings.subscriptions_max - session.subscriptions.weight - sum(map(weight_of, session.shared))
     codes: list[int] = []
     for one in batch:
-        size_max = KEY_MAX_BYTES - len(NOTED) if session.is_kept and not one.qos else KEY_MAX_BYTES
+        weight = weight_of(one.filter)
         is_new = session.subscriptions.get(one.filter) is None and one.filter not in session.shared
-        if shared(one.filter) is None or len(one.filter) > size_max:
+        if shared(one.filter) is None or not is_bounded(one.filter):
             codes.append(ReasonCode.TOPIC_FILTER_INVALID)
-        elif is_new and not room:
+        elif is_new and weight > room:
             codes.append(ReasonCode.QUOTA_EXCEEDED)
         else:
-            room -= is_new
+            room -= weight if is_new else 0
             codes.append(0)
     return codes
 
@@ -186,7 +187,7 @@ def restore(session: Session) -> Generator[Any, Any, None]:
     listed = yield requests.ListBindings(session.sources[MAIN].queue)
     for exchange, routing_key, arguments in listed:
         found = _noted(routing_key, arguments)
-        if found is None or sharing.restored(session, exchange, *found) or exchange != EXCHANGE:
+        if found is None or sharing.restored(session, exchange, arguments, *found) or exchange != EXCHANGE:
             continue
         subscription, identifier = found
         session.subscriptions.put(subscription, identifier)
