@@ -86,7 +86,8 @@ def _refusals(session: Session, batch: list[Subscription]) -> list[int]:
     for one in batch:
         weight = weight_of(one.filter)
         is_new = session.subscriptions.get(one.filter) is None and one.filter not in session.shared
-        if shared(one.filter) is None or not is_bounded(one.filter):
+        found = shared(one.filter)
+        if found is None or not is_bounded(found[1]):
             codes.append(ReasonCode.TOPIC_FILTER_INVALID)
         elif is_new and weight > room:
             codes.append(ReasonCode.QUOTA_EXCEEDED)
