@@ -6,8 +6,8 @@ with when it is taken. Each is made when it is first needed. Who is in both is s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -32,40 +32,75 @@ OPTIONS, IDENTIFIER = "x-mqtt-options", "x-mqtt-identifier"
 
 MOST_QOS = 2
 BATCH_MAX = 100  # filters that are asked about together
+PACKET_STEPS = 20  # of net/turns.py, for a packet
+FAILED = 0x80
+
+Wanted: TypeAlias = tuple[Subscription, int]
+"""With the identifier."""
 
 
 def subscribe(session: Session, packet: Subscribe) -> Steps:
-    """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
+    """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be. Those that wait behind it go on with it, some together."""
+    packets = [packet]
+    while packets:
+        yield from _subscribe_packets(session, packets)
+        packets = _next_of(session)
+        if packets:
+            session.turns.spend(PACKET_STEPS * len(packets))
+            yield None
+
+
+def _next_of(session: Session) -> list[Subscribe]:
+    """SUBSCRIBEs that have come behind the one that is answered, as many as are asked about together."""
+    backlog, count, room = session.backlog, 0, BATCH_MAX
+    while count < len(backlog) and isinstance(backlog[count], Subscribe) and len(backlog[count].subscriptions) <= room:
+        room -= len(backlog[count].subscriptions)
+        count += 1
+    session.backlog = backlog[count:]
+    return backlog[:count]
+
+
+def _subscribe_packets(session: Session, packets: list[Subscribe]) -> Steps:
+    wanted = [(one, packet.identifier) for packet in packets for one in packet.subscriptions]
     codes: list[int] = []
     due: dict[bytes, tuple[str, int]] = {}
-    for batch in _batches(packet.subscriptions):
-        if codes:
+    for at in range(0, len(wanted), BATCH_MAX):
+        if at:
             yield None
-        codes += yield from _subscribe_all(session, batch, packet.identifier, due)
+        codes += yield from _subscribe_batch(session, wanted[at : at + BATCH_MAX], due)
     session.subscribed_anew()
-    session.put(answers.suback(session.version, packet.packet_id, codes))
+    answered = iter(codes)
+    for packet in packets:
+        session.put(answers.suback(session.version, packet.packet_id, [next(answered) for _ in packet.subscriptions]))
     for topic_filter, (queue, identifier) in due.items():
         retained.begin(session, topic_filter, queue, identifier)
         system_topics.begin(session, topic_filter)
 
 
-def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:
-    """In order, each filter once in a batch."""
-    batch: dict[bytes, Subscription] = {}
-    for one in wanted:
-        if one.filter in batch or len(batch) >= BATCH_MAX:
-            yield list(batch.values())
-            batch = {}
-        batch[one.filter] = one
-    yield list(batch.values())
+def _subscribe_batch(session: Session, wanted: list[Wanted], due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, list[int]]:
+    """The codes. Of what is said of one filter the last is done; what was said before would not have lasted, and has the same outcome."""
+    last = {one.filter: (one, identifier) for one, identifier in wanted}
+    handling: dict[bytes, list[int]] = {}
+    for one, _ in wanted:
+        handling.setdefault(one.filter, []).append(one.retain_handling)
+    results = yield from _subscribe_all(session, list(last.values()), handling, due)
+    found = dict(zip(last, results, strict=True))
+    return [found[one.filter] if found[one.filter] >= FAILED else granted(one) for one, _ in wanted]
 
 
-def _subscribe_all(session: Session, batch: list[Subscription], identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, list[int]]:
-    """The codes; what is asked of the broker goes out together."""
-    codes = _refusals(session, batch)
-    places = {MAIN if shared_in(one) else place_of(one) for one, code in zip(batch, codes, strict=True) if not code}
+def granted(wanted: Subscription) -> int:
+    """The QoS of a filter that may be."""
+    return min(wanted.qos, sharing.QOS_MAX) if shared_in(wanted) else wanted.qos
+
+
+def _subscribe_all(
+    session: Session, batch: list[Wanted], handling: dict[bytes, list[int]], due: dict[bytes, tuple[str, int]]
+) -> Generator[Any, Any, list[int]]:
+    """The codes of different filters. What is asked of the broker goes out together."""
+    codes = _refusals(session, [one for one, _ in batch])
+    accepted = [one for one, code in zip(batch, codes, strict=True) if not code]
     failed: NotDone | None = None
-    for place in sorted(places):
+    for place in sorted({MAIN if shared_in(one) else place_of(one) for one, _ in accepted}):
         try:
             yield from source_at(session, place)
         except NotDone as error:
@@ -73,8 +108,7 @@ def _subscribe_all(session: Session, batch: list[Subscription], identifier: int,
     if failed is not None:
         failed.__traceback__ = None
         return [code or outcomes.reason_of(failed) for code in codes]
-    accepted = [one for one, code in zip(batch, codes, strict=True) if not code]
-    found = iter((yield from side_by_side([_subscribe(session, one, identifier, due) for one in accepted])))
+    found = iter((yield from side_by_side([_subscribe(session, one, identifier, handling[one.filter], due) for one, identifier in accepted])))
     results = [code or next(found) for code in codes]
     return [int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for result in results]
 
@@ -103,8 +137,10 @@ def shared_in(subscription: Subscription) -> bool:
     return found is not None and found[0] != b""
 
 
-def _subscribe(session: Session, wanted: Subscription, identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, int]:
-    """The code for one filter; `due` is told of what it is to be sent of what is retained."""
+def _subscribe(
+    session: Session, wanted: Subscription, identifier: int, handling: list[int], due: dict[bytes, tuple[str, int]]
+) -> Generator[Any, Any, int]:
+    """The code for one filter; `due` is told of what it is to be sent of what is retained. `handling`: retain handling, each time it was said."""
     if shared_in(wanted):
         wanted.qos = min(wanted.qos, sharing.QOS_MAX)
         return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), session.sources[MAIN].queue))
@@ -117,7 +153,7 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int, due: dic
     session.subscriptions.put(wanted, identifier)
     session.subscribed_anew()
     yield from _unbind([binding for binding in old if binding not in new])
-    if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
+    if 0 in handling or (handling[0] == 1 and replaced is None):
         due[wanted.filter] = session.sources[place_of(wanted)].queue, identifier
     return wanted.qos
 
