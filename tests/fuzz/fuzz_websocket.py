@@ -92,7 +92,9 @@ class WebSocketTalk:
             b"Sec-WebSocket-Protocol: " + b", ".join(chance.sample(self.subprotocols, chance.choice((1, len(self.subprotocols))))),
         ]
         if chance.random() < 0.05:
-            lines.append(chance.choice((b"Origin: http://127.0.0.1:15675", b"Origin: null", b"X: " + b"y" * 8000, b"Sec-WebSocket-Extensions: permessage-deflate")))
+            lines.append(
+                chance.choice((b"Origin: http://127.0.0.1:15675", b"Origin: null", b"X: " + b"y" * 8000, b"Sec-WebSocket-Extensions: permessage-deflate"))
+            )
         if chance.random() < 0.03:
             del lines[chance.randrange(1, len(lines))]
         return b"\r\n".join((*lines, b"", b""))

@@ -14,6 +14,7 @@ from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
+from entrepot.broker.catalogue.routing import KEY_OCTETS
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
@@ -22,7 +23,6 @@ from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
 from entrepot.broker.front.held_calls import HeldCalls
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.owner_table import OwnerTable
-from entrepot.broker.catalogue.routing import KEY_OCTETS
 from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies

@@ -16,8 +16,8 @@ from typing import Any
 import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
-from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
 from entrepot.model.addresses import is_wide, key_in, narrow
+from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table

@@ -6,8 +6,8 @@ with when it is taken. Each is made when it is first needed. Who is in both is s
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -38,26 +38,32 @@ FAILED = 0x80
 Wanted: TypeAlias = tuple[Subscription, int]
 """With the identifier."""
 
+Packet = TypeVar("Packet")
+
 
 def subscribe(session: Session, packet: Subscribe) -> Steps:
     """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be. Those that wait behind it go on with it, some together."""
     packets = [packet]
     while packets:
         yield from _subscribe_packets(session, packets)
-        packets = _next_of(session)
+        packets = _next_of(session, Subscribe, lambda one: len(one.subscriptions))
         if packets:
-            session.turns.spend(PACKET_STEPS * len(packets))
             yield None
 
 
-def _next_of(session: Session) -> list[Subscribe]:
-    """SUBSCRIBEs that have come behind the one that is answered, as many as are asked about together."""
-    backlog, count, room = session.backlog, 0, BATCH_MAX
-    while count < len(backlog) and isinstance(backlog[count], Subscribe) and len(backlog[count].subscriptions) <= room:
-        room -= len(backlog[count].subscriptions)
-        count += 1
-    session.backlog = backlog[count:]
-    return backlog[:count]
+def _next_of(session: Session, kind: type[Packet], filters: Callable[[Packet], int]) -> list[Packet]:
+    """Packets of that kind that have come behind the one that is answered, as many as are asked about together."""
+    found: list[Packet] = []
+    room = BATCH_MAX
+    for packet in session.backlog:
+        if not isinstance(packet, kind) or filters(packet) > room:
+            break
+        room -= filters(packet)
+        found.append(packet)
+    if found:
+        session.backlog = session.backlog[len(found) :]
+        session.turns.spend(PACKET_STEPS * len(found))
+    return found
 
 
 def _subscribe_packets(session: Session, packets: list[Subscribe]) -> Steps:
@@ -137,9 +143,7 @@ def shared_in(subscription: Subscription) -> bool:
     return found is not None and found[0] != b""
 
 
-def _subscribe(
-    session: Session, wanted: Subscription, identifier: int, handling: list[int], due: dict[bytes, tuple[str, int]]
-) -> Generator[Any, Any, int]:
+def _subscribe(session: Session, wanted: Subscription, identifier: int, handling: list[int], due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, int]:
     """The code for one filter; `due` is told of what it is to be sent of what is retained. `handling`: retain handling, each time it was said."""
     if shared_in(wanted):
         wanted.qos = min(wanted.qos, sharing.QOS_MAX)
@@ -251,19 +255,32 @@ def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, i
 
 
 def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
-    """UNSUBSCRIBE; UNSUBACK when nothing more is bound."""
+    """UNSUBSCRIBE; UNSUBACK when nothing more is bound. Those that wait behind it go on with it, some together."""
+    packets = [packet]
+    while packets:
+        codes = yield from _unsubscribe_all(session, [topic_filter for one in packets for topic_filter in one.filters])
+        answered = iter(codes)
+        for one in packets:
+            session.put(answers.unsuback(session.version, one.packet_id, [next(answered) for _ in one.filters]))
+        packets = _next_of(session, Unsubscribe, lambda one: len(one.filters))
+        if packets:
+            yield None
+
+
+def _unsubscribe_all(session: Session, filters: list[bytes]) -> Generator[Any, Any, list[int]]:
+    """The codes; of a filter that is said twice the first time counts."""
     codes: list[int] = []
-    for at in range(0, len(packet.filters), BATCH_MAX):
+    for at in range(0, len(filters), BATCH_MAX):
         if codes:
             yield None
-        batch = packet.filters[at : at + BATCH_MAX]
+        batch = filters[at : at + BATCH_MAX]
         once = list(dict.fromkeys(batch))
         results = yield from side_by_side([_unsubscribe(session, topic_filter) for topic_filter in once])
         found = {one: int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for one, result in zip(once, results, strict=True)}
         for topic_filter in batch:
             codes.append(found[topic_filter])
             found[topic_filter] = found[topic_filter] or ReasonCode.NO_SUBSCRIPTION_EXISTED
-    session.put(answers.unsuback(session.version, packet.packet_id, codes))
+    return codes
 
 
 def _unsubscribe(session: Session, topic_filter: bytes) -> Generator[Any, Any, int]:
