@@ -81,6 +81,7 @@ def test_a_queue_with_priorities_is_no_dead_letter_queue(bench, door):
         assert [message.deliveries for message in door.receive()] == [count]
         bench.run(1.1)
     door.create("source")
+    door.create("user", dead_letter_queue="source", receive_max=1)
     door.create("target")
     door.send(b"b", b"c", b"d", queue="source")
     door.ask(StartMove("source", "target", 1))

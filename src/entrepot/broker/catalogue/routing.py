@@ -22,10 +22,7 @@ from entrepot.model.errors import Reason, Refused
 if not cython.compiled:
     from entrepot.broker.catalogue.matching import add_carried, count_down, count_up
 
-DIRECT = 1
-FANOUT = 2
-TOPIC = 3
-HEADERS = 4
+DIRECT, FANOUT, TOPIC, HEADERS = 1, 2, 3, 4
 
 KINDS = {"direct": DIRECT, "fanout": FANOUT, "topic": TOPIC, "headers": HEADERS}
 
@@ -38,10 +35,7 @@ CACHE_MAX = 16_384
 KEY_OCTETS = 256
 
 _WALKED_PER_STEP = 16  # nodes of patterns, or headers, looked at
-_DIRECT = DIRECT
-_FANOUT = FANOUT
-_TOPIC = TOPIC
-_HEADERS = HEADERS
+_DIRECT, _FANOUT, _TOPIC, _HEADERS = DIRECT, FANOUT, TOPIC, HEADERS
 
 
 class Route:

@@ -28,12 +28,8 @@ from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Log, Store
 
-_DONE = DONE
-_ACCEPT = ACCEPT
-_RELEASE = RELEASE
-_UNSENT = UNSENT
-_HAS_EXPIRY = HAS_EXPIRY
-_TRANSIENT = TRANSIENT
+_DONE, _ACCEPT, _RELEASE, _UNSENT = DONE, ACCEPT, RELEASE, UNSENT
+_HAS_EXPIRY, _TRANSIENT = HAS_EXPIRY, TRANSIENT
 _GROWN_PREFIX = 600  # octets: of two short strings, and what stands before
 
 

@@ -36,11 +36,9 @@ _HEADERS, _PRIORITY = 0x2000, 0x0800
 _KEY = b"x-key"
 _STRING = 0x53  # S
 _OCTETS = 0x78  # x
-_VERSION = ENTRY_VERSION
-_VERSION_HIDING = ENTRY_VERSION_HIDING
+_VERSION, _VERSION_HIDING = ENTRY_VERSION, ENTRY_VERSION_HIDING
 _SHORT_ADDRESS = 257  # what is longer may have a key that is none here
-_BATCH_HEADER = HEADER_BYTES
-_ORIGIN = ORIGIN
+_BATCH_HEADER, _ORIGIN = HEADER_BYTES, ORIGIN
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
 
 # Positions are summed from the left, where each sum is 64 bits wide: C adds two 32-bit sizes in 32 bits.
