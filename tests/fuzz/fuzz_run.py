@@ -9,16 +9,29 @@ from typing import Any
 
 from fuzz_amqp import AmqpTalk
 from fuzz_kafka import KafkaTalk
+from fuzz_mqtt import MqttTalk
 from fuzz_sqs import HttpTalk, SqsTalk
 from fuzz_stomp import StompTalk
 from fuzz_values import Chance, damaged, pieces
+from fuzz_websocket import MqttOverWebSocket, StompOverWebSocket
 from fuzz_world import Finding, Wire, World
 
 from entrepot.simulation.amqp_client import AmqpClient
 
-TALKS: dict[str, Any] = {"amqp": AmqpTalk, "kafka": KafkaTalk, "sqs": SqsTalk, "http": HttpTalk, "stomp": StompTalk}
+TALKS: dict[str, Any] = {
+    "amqp": AmqpTalk,
+    "kafka": KafkaTalk,
+    "sqs": SqsTalk,
+    "http": HttpTalk,
+    "stomp": StompTalk,
+    "mqtt": MqttTalk,
+    "stomp-ws": StompOverWebSocket,
+    "mqtt-ws": MqttOverWebSocket,
+}
 CROWDS = (("amqp", "amqp", "kafka", "kafka", "sqs", "sqs", "http"), ("amqp", "amqp", "amqp"), ("kafka", "kafka", "kafka"), ("sqs", "sqs", "sqs"))
-STOMP = ("stomp", "stomp", "stomp", "amqp", "kafka", "sqs")  # beside CROWDS, whose seeds stay what they were
+STOMP = ("stomp", "stomp", "stomp", "amqp", "kafka", "sqs")  # beside CROWDS, whose seeds stay what they were; these, too
+MQTT = ("mqtt", "mqtt", "mqtt", "amqp", "stomp")
+WEBSOCKETS = ("mqtt-ws", "mqtt-ws", "stomp-ws", "stomp-ws", "mqtt")
 FRAMES = 2000  # of one run
 CANARY_EVERY = 250  # frames
 KEPT = 12  # inputs told where something is found

@@ -30,6 +30,7 @@ from entrepot.metrics import Metrics
 from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
+from entrepot.net.websocket import Terms, around
 from entrepot.protocols.amqp091.handshake import Settings as AmqpSettings
 from entrepot.protocols.amqp091.listener import AmqpListener
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
@@ -38,6 +39,11 @@ from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.kafka.session import Settings as KafkaSettings
 from entrepot.protocols.kafka.session import Shared as KafkaShared
+from entrepot.protocols.mqtt import protocol as mqtt_protocol
+from entrepot.protocols.mqtt.connecting import Settings as MqttSettings
+from entrepot.protocols.mqtt.listener import MqttListener
+from entrepot.protocols.mqtt.negotiation import Offer
+from entrepot.protocols.mqtt.records import MqttEntryCodec
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
 from entrepot.protocols.sqs.cors import Cors
@@ -45,6 +51,7 @@ from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.sqs.session import Shared as SqsShared
 from entrepot.protocols.sqs.settings import Settings as SqsSettings
+from entrepot.protocols.stomp import protocol as stomp_protocol
 from entrepot.protocols.stomp.handshake import Settings as StompSettings
 from entrepot.protocols.stomp.listener import StompListener
 from entrepot.protocols.stomp.records import StompEntryCodec
@@ -58,8 +65,8 @@ CALLBACKS_MAX = 50_000  # that one run of the loop may take: more is work withou
 HELD_MAX_BYTES = 8 << 20  # of answers, by one connection whose peer does not read
 UNFINISHED_BYTES = 4 << 20
 UNPACKED_BYTES = 1 << 20
-LISTENERS = ("amqp", "amqps", "kafka", "kafkas", "sqs", "sqss", "stomp", "stomps", "http")
-PORTS = dict(zip(LISTENERS, (5672, 5671, 9092, 9093, 9324, 9325, 61613, 61614, 8080), strict=True))
+LISTENERS = ("amqp", "amqps", "kafka", "kafkas", "sqs", "sqss", "stomp", "stomps", "http", "stomp-ws", "mqtt", "mqtts", "mqtt-ws")
+PORTS = dict(zip(LISTENERS, (5672, 5671, 9092, 9093, 9324, 9325, 61613, 61614, 8080, 15674, 1883, 8883, 15675), strict=True))
 _NETWORK = NetworkLimits(
     connections=100,
     connections_per_listener=50,
@@ -73,6 +80,11 @@ _NETWORK = NetworkLimits(
     strangers_per_address=100,
     strangers_bytes=UNFINISHED_BYTES,
 )
+
+
+def _mqtt_settings() -> MqttSettings:
+    offer = Offer(receive_maximum=50, packet_max=1 << 20, topic_alias_maximum=5, in_flight_max=20, session_expiry_max_s=600)
+    return MqttSettings(offer, subscriptions_max=100, queued_max=1000)
 
 
 class Finding(AssertionError):
@@ -291,7 +303,7 @@ class World:
             authorizer=Authorizer(self.users),
             on_failed=self._store_failed,
         )
-        for codec in (AmqpEntryCodec(), KafkaEntryCodec(UNPACKED_BYTES), SqsEntryCodec(), StompEntryCodec()):
+        for codec in (AmqpEntryCodec(), KafkaEntryCodec(UNPACKED_BYTES), SqsEntryCodec(), StompEntryCodec(), MqttEntryCodec()):
             self.broker.register(codec)
         self.administration = Administration(self.broker, self.users)
         self.broker.open()
@@ -322,7 +334,7 @@ class World:
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
             at: Any = (network, "127.0.0.1", PORTS[name])
-            tls: Any = object() if name in ("amqps", "kafkas", "sqss", "stomps") else None  # the bytes are those behind TLS
+            tls: Any = object() if name in ("amqps", "kafkas", "sqss", "stomps", "mqtts") else None  # the bytes are those behind TLS
             if name.startswith("amqp"):
                 amqp_settings = AmqpSettings(message_size_max=1 << 20, channel_max=64)
                 self.listeners[name] = AmqpListener(*at, port=self.broker, authenticator=authenticator, settings=amqp_settings, tls=tls)
@@ -332,10 +344,17 @@ class World:
             elif name.startswith("stomp"):
                 of: Any = {"settings": StompSettings(message_size_max=1 << 20), "new_name": lambda: self.entropy.octets(9).hex(), "wall_ms": self.clock.wall_ms}
                 self.listeners[name] = StompListener(*at, port=self.broker, authenticator=authenticator, tls=tls, **of)
+            elif name.startswith("mqtt"):
+                of = {"settings": _mqtt_settings(), "new_name": lambda: self.entropy.octets(9).hex(), "wall_ms": self.clock.wall_ms}
+                self.listeners[name] = MqttListener(*at, port=self.broker, authenticator=authenticator, tls=tls, **of)
             elif name.startswith("sqs"):
                 self.listeners[name] = SqsListener(*at, port=self.broker, settings=SqsSettings(1 << 20, 5.0, 60.0), shared=sqs, tls=tls)
             else:
                 self.listeners[name] = HttpListener(*at, Health(Metrics(), lambda: None), 65_536, pages=pages, has_users=self.users.has_own)
+            if name.endswith("-ws"):
+                spoken: Any = stomp_protocol if name.startswith("stomp") else mqtt_protocol
+                terms = Terms(spoken.PATHS, spoken.SUBPROTOCOLS, 5.0, names_subprotocol=name.startswith("mqtt"))
+                self.listeners[name] = around(network, self.listeners[name], name, terms, (), pages)
         network.listeners.extend(self.listeners.values())
 
     def connect(self, name: str, client: Any) -> Wire:

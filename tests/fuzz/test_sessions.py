@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_run import CROWDS, FRAMES, STOMP, Failed, Run
+from fuzz_run import CROWDS, FRAMES, MQTT, STOMP, WEBSOCKETS, Failed, Run
 from fuzz_world import Finding, World
 
 from entrepot.net import connection
@@ -51,11 +51,12 @@ def test_every_crowd_talks_to_every_listener() -> None:
         seed += 1
 
 
-def test_stomp_among_the_others() -> None:
-    """The same with clients of STOMP."""
+@pytest.mark.parametrize("crowd", [STOMP, MQTT, WEBSOCKETS], ids=["stomp", "mqtt", "websockets"])
+def test_one_protocol_among_the_others(crowd: tuple[str, ...]) -> None:
+    """The same with clients of these."""
     seed, frames = FIRST_SEED, 0
     while frames < FRAMES_SHORT // 6:
-        frames += Run(seed, min(FRAMES, FRAMES_SHORT // 12), crowd=STOMP).run().frames
+        frames += Run(seed, min(FRAMES, FRAMES_SHORT // 12), crowd=crowd).run().frames
         seed += 1
 
 
@@ -124,14 +125,15 @@ def as_a_server_collects() -> Iterator[None]:
 
 
 @pytest.mark.long
-def test_a_million_frames() -> None:
+@pytest.mark.parametrize("crowd", [(), MQTT, WEBSOCKETS], ids=["all", "mqtt", "websockets"])
+def test_a_million_frames(crowd: tuple[str, ...]) -> None:
     """As above, and no step stalls, and memory does not grow."""
     seed, frames, octets, connections = FIRST_SEED, 0, 0, 0
     warm_kib = 0
     stalls: list[str] = []
     while frames < FRAMES_LONG:
         with as_a_server_collects():
-            report = Run(seed, min(FRAMES, FRAMES_LONG), measured=True).run()
+            report = Run(seed, min(FRAMES, FRAMES_LONG), measured=True, crowd=crowd).run()
         frames += report.frames
         octets += report.bytes
         connections += report.connections

@@ -14,6 +14,7 @@ from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
+from entrepot.broker.catalogue.routing import KEY_OCTETS
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.dropped import Dropped
 from entrepot.broker.front import leaving
@@ -303,7 +304,7 @@ class Broker:
             path = Path(address, exchange, router.route(exchange, routing_key), router, self.owners)
             if path.to_reply:
                 return path  # nothing is kept of names that come and go
-            if len(self.paths) >= PATHS_MAX:
+            if len(self.paths) >= PATHS_MAX // (1 + len(address) // KEY_OCTETS):
                 self.forget_paths()
             self.paths[key] = path
         return path

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from entrepot.broker.catalogue.changes import Revision
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.outbox.handover import GONE, LETTER, MOVE, NOT_NOW, OUT_OF_TURN, REDRIVE, SUBJECT, TAKEN, UNDER_WAY_MAX, Answer, Handover
+from entrepot.model.addresses import is_address
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_GROUPS, HAS_PRIORITY, HAS_SENT_TIME, TRANSIENT
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
@@ -136,14 +137,8 @@ def _check(handover: Handover) -> None:
     carried = handover.count if handover.kind == REDRIVE else 0
     if len(handover.carried) > carried:
         raise CorruptData(f"of {handover.count} records of a handover of kind {handover.kind} {len(handover.carried)} were received before")
-    if handover.kind in (LETTER, SUBJECT) and handover.count and not _is_address(handover.address):
+    if handover.kind in (LETTER, SUBJECT) and handover.count and not is_address(handover.address):
         raise CorruptData(f"the address of a handover of kind {handover.kind} is none")
-
-
-def _is_address(address: bytes) -> bool:
-    """Whether it is as port.Publish says."""
-    key = 1 + address[0] if address else 0
-    return 0 < key < len(address) and len(address) == key + 1 + address[key]
 
 
 def _check_records(handover: Handover, codec: EntryCodec | None) -> None:

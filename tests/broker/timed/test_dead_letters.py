@@ -5,6 +5,7 @@ from timed_bench import TimedBench
 
 from entrepot.broker.calls.lease_calls import ENDED, SUPERSEDED
 from entrepot.broker.calls.queue_requests import CancelMove, CreateTimedQueue, DeleteTimedQueue, ListMoves, ListSources, SetQueuePolicy, StartMove, TimedPolicy
+from entrepot.broker.calls.requests import DeclareQueue
 from entrepot.model.errors import Reason, Refused
 
 
@@ -69,6 +70,26 @@ def test_without_its_dead_letter_queue_it_stays(bench, door):
     for count in (1, 2, 3):
         assert [message.deliveries for message in door.receive()] == [count]
         bench.run(1.1)
+
+
+def test_a_queue_with_priorities_is_no_dead_letter_queue(bench, door):
+    """It can have no timed leases: what would go there stays, and a task that would is over."""
+    door.send(b"a")
+    door.ask(DeleteTimedQueue("dead"))
+    door.ask(DeclareQueue("dead", durable=True, arguments={"x-max-priority": 3}))
+    for count in (1, 2, 3):
+        assert [message.deliveries for message in door.receive()] == [count]
+        bench.run(1.1)
+    door.create("source")
+    door.create("user", dead_letter_queue="source", receive_max=1)
+    door.create("target")
+    door.send(b"b", b"c", b"d", queue="source")
+    door.ask(StartMove("source", "target", 1))
+    door.ask(DeleteTimedQueue("target"))
+    door.ask(DeclareQueue("target", durable=True, arguments={"x-max-priority": 3}))
+    bench.run(3)
+    found = door.ask(ListMoves("source"))[0]
+    assert (found.status, found.failure) == ("FAILED", "queue 'target' does not exist, or has priorities")
 
 
 def test_a_limit_holds_over_a_restart(bench, door):
@@ -197,7 +218,7 @@ def test_tasks_that_cannot_be(bench, door):
     door.ask(DeleteTimedQueue("other"))
     bench.run(2)
     found = door.ask(ListMoves("dead"))[0]
-    assert (found.status, found.failure) == ("FAILED", "queue 'other' does not exist")
+    assert (found.status, found.failure) == ("FAILED", "queue 'other' does not exist, or has priorities")
     door.send(b"nobody's", queue="dead")
     door.ask(StartMove("dead"))
     bench.run(1)

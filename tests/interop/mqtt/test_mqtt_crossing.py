@@ -198,3 +198,22 @@ def test_namespaces_are_apart(meet: Meet, connect: Callable[..., Peer]) -> None:
     here.publish("a", b"x")
     assert mine.one().payload == b"x"
     assert (other.rest(), mine.rest()) == ([], [])
+
+
+def test_a_topic_that_amqp_has_no_key_for(meet: Meet, channel: BlockingChannel) -> None:
+    """MQTT's clients have it, whatever process they are connected to; AMQP's are told of it in a header."""
+    topic = "a/" * 20_000 + "b"
+    assert topic.count("/") > 256
+    peer, writer, long = meet(), meet(), "a/" * 200 + "b" * 60_000
+    queue = bound(channel, "a.#")
+    assert peer.subscribe("a/#", 1) == peer.subscribe(f"$share/g/{long}", 1) == 1
+    assert writer.publish(topic) == 0x90
+    assert writer.publish(long, b"long", 2, retain=True) == 0
+    assert [(one.topic, one.payload) for one in peer.take(2)] == [(long, b"long")] * 2
+    late = meet()
+    late.subscribe(long, 1)
+    assert (kept := late.one()).retain
+    assert kept.topic == long
+    method, properties, body = got(channel, queue)
+    assert (method.exchange, method.routing_key, body) == ("amq.topic", "", b"long")
+    assert properties.headers == {"x-routing-key": long.replace("/", ".")}

@@ -13,6 +13,7 @@ from both_modes import both
 from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.model import batch as neutral
 from entrepot.model.batch import BatchBuilder, RecordBatch
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.sqs import packing
 from entrepot.protocols.sqs.actions import MessageAttributeValue
 from entrepot.protocols.sqs.message_attributes import pack_attributes, unpack
@@ -88,6 +89,15 @@ def test_what_the_broker_asks():
 def to_neutral(data):
     [found] = RecordBatch(CODEC.to_record_batch(entry(data), 0, 1234)).records()
     return found
+
+
+def test_what_came_by_an_exchange_says_so():
+    """A dead letter that a dead-letter exchange brought; what was sent to a queue by its name has no address."""
+    data = CODEC.prefix(b"\x09amq.topic\x03a.b") + record(b"x")
+    told = AmqpEntryCodec().from_record_batch(CODEC.to_record_batch(data, 0, 5), 0, 5, b"\0\0")
+    assert AmqpEntryCodec().address(told) == b"\x09amq.topic\x03a.b"
+    plain = CODEC.prefix(b"\0\x01q") + record(b"x")
+    assert AmqpEntryCodec().address(AmqpEntryCodec().from_record_batch(CODEC.to_record_batch(plain, 0, 5), 0, 5, b"\0\0")) == b"\0\0"
 
 
 def test_sqs_body_is_the_value():

@@ -64,7 +64,7 @@ def fail(call: Call, error: NotDone) -> int:
 class Publish(Call):
     """Append records to wherever an address leads: a run of neighbouring publishes with the same address, mode and flags.
 
-    `address` is one octet of length and the exchange's name, one octet of length and the routing key. `data` is `count` records as
+    `address` is the exchange and the routing key (model/addresses.py). `data` is `count` records as
     the codec packs them, without the codec's entry prefix. `flags` are model.entry's. With `confirm` the sink hears when it is
     durable at every target; otherwise only of a refusal. `scattered` says that targets differ by record (headers that name further
     routing keys). Answers: `unroutable` (with mandatory: the sender must get all of it back), or, where records differ, `returned`

@@ -23,7 +23,7 @@ from itertools import chain, islice
 from entrepot.broker.catalogue.arguments import Arguments, type_name
 from entrepot.broker.catalogue.catalogue import Catalogue, refuse_default
 from entrepot.broker.catalogue.changes import Row
-from entrepot.broker.catalogue.definitions import Binding, Destination, ExchangeDefinition, Home, QueueDefinition, TopicDefinition, identity_of
+from entrepot.broker.catalogue.definitions import Binding, Destination, ExchangeDefinition, Home, QueueDefinition, TopicDefinition, binding_uses, identity_of
 from entrepot.broker.catalogue.kept_definitions import (
     exchange_row,
     gone,
@@ -36,7 +36,7 @@ from entrepot.broker.catalogue.kept_definitions import (
 from entrepot.broker.catalogue.matching import check_headers_match
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES, Namespace, exchange_text, queue_text
 from entrepot.broker.catalogue.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
-from entrepot.broker.catalogue.quotas import BINDINGS, METADATA, NAMESPACES, NOBODY, PARTITIONS, TOPICS, Account, QuotaLimits
+from entrepot.broker.catalogue.quotas import METADATA, NAMESPACES, NOBODY, PARTITIONS, TOPICS, Account, QuotaLimits
 from entrepot.broker.catalogue.removal import Going
 from entrepot.broker.catalogue.routing import HEADERS, KINDS
 from entrepot.broker.catalogue.stream import CatalogueStream
@@ -390,7 +390,7 @@ class Decisions:
             return None, False
         if exchange.routes.kind == HEADERS:
             check_headers_match(arguments)
-        self._quotas.check(maker, {BINDINGS: 1, METADATA: len(identity[4])})
+        self._quotas.check(maker, binding_uses(identity))
         kept = exchange.persistent and destination.persistent
         self.stream.commit([made_binding_row(space.name, identity, (maker,) if maker else (), kept=kept)])
         return space.bindings[identity], True

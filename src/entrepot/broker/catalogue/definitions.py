@@ -275,7 +275,14 @@ class Binding:
 
     def uses(self) -> dict[str, int]:
         """What it takes of the quotas."""
-        return {BINDINGS: 1, METADATA: len(self.identity[4])}
+        return binding_uses(self.identity)
+
+
+def binding_uses(identity: Identity) -> dict[str, int]:
+    """What a binding takes of the quotas: of a routing key that is longer than AMQP's are, the octets, too."""
+    key = identity[3]
+    long = 0 if len(key) <= 63 else max(0, len(key.encode("utf-8", "surrogateescape")) - 255)
+    return {BINDINGS: 1, METADATA: len(identity[4]) + long}
 
 
 def kind_of(destination: Destination) -> str:

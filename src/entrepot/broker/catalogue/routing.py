@@ -22,10 +22,7 @@ from entrepot.model.errors import Reason, Refused
 if not cython.compiled:
     from entrepot.broker.catalogue.matching import add_carried, count_down, count_up
 
-DIRECT = 1
-FANOUT = 2
-TOPIC = 3
-HEADERS = 4
+DIRECT, FANOUT, TOPIC, HEADERS = 1, 2, 3, 4
 
 KINDS = {"direct": DIRECT, "fanout": FANOUT, "topic": TOPIC, "headers": HEADERS}
 
@@ -33,13 +30,12 @@ REPLY_PREFIX = "amq.rabbitmq.reply-to."
 """Of the default exchange: names of consumers of replies (front/replies.py)."""
 
 CACHE_MAX = 16_384
-"""Routes a Router remembers; one more empties its cache."""
+"""Routes a Router remembers; one more empties its cache. Of long routing keys as many as have no more octets than these."""
+
+KEY_OCTETS = 256
 
 _WALKED_PER_STEP = 16  # nodes of patterns, or headers, looked at
-_DIRECT = DIRECT
-_FANOUT = FANOUT
-_TOPIC = TOPIC
-_HEADERS = HEADERS
+_DIRECT, _FANOUT, _TOPIC, _HEADERS = DIRECT, FANOUT, TOPIC, HEADERS
 
 
 class Route:
@@ -186,7 +182,7 @@ class Router:
         route = self._cache.get(key)
         if route is None:
             route = self._resolve(exchange, routing_key, None)
-            if len(self._cache) >= CACHE_MAX:
+            if len(self._cache) >= CACHE_MAX // (1 + len(routing_key) // KEY_OCTETS):
                 self._cache = {}
             self._cache[key] = route
         return route

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Attachment, Call, Sink, make_publish
+from entrepot.broker.catalogue.routing import KEY_OCTETS
 from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.parting import split_address
 from entrepot.broker.front.publisher import Path, Publisher
@@ -81,7 +82,7 @@ class DeadRoutes:
             path = Path(address, exchange, router.route(exchange, routing_key), router, self._here)
             if path.to_reply:
                 return path
-            if len(self.paths) >= PATHS_MAX:
+            if len(self.paths) >= PATHS_MAX // (1 + len(address) // KEY_OCTETS):
                 self.paths = {}
             self.paths[key] = path
         return path

@@ -16,7 +16,7 @@ from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.topic.reading cimport Reads
 from entrepot.store.interface cimport Store
 
-cdef Py_ssize_t _PATHS_MAX
+cdef Py_ssize_t _PATHS_MAX, _KEY_OCTETS
 cdef Py_ssize_t _PLACES_MAX
 cdef uint64_t _STAGED_HIGH
 cdef bytes _REPLY_PREFIX

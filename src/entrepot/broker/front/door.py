@@ -9,7 +9,7 @@ from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
 from entrepot.broker.calls.port import ACCEPT, DONE, Attachment, Call, Publish, Settle, Sink, fail
 from entrepot.broker.catalogue.definitions import Home
 from entrepot.broker.catalogue.quotas import CONSUMERS
-from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.catalogue.routing import KEY_OCTETS, REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.lending import SharedLimit
 from entrepot.broker.front.places import Place
@@ -24,14 +24,12 @@ from entrepot.model.errors import NotDone
 from entrepot.store.interface import Store
 
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
-PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
+PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table. Of long addresses fewer, as of routes
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
 
 CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
-_PATHS_MAX = PATHS_MAX
-_PLACES_MAX = PLACES_MAX
-_STAGED_HIGH = STAGED_HIGH_BYTES
+_PATHS_MAX, _KEY_OCTETS, _PLACES_MAX, _STAGED_HIGH = PATHS_MAX, KEY_OCTETS, PLACES_MAX, STAGED_HIGH_BYTES
 _REPLY_PREFIX = REPLY_PREFIX.encode()
 
 
@@ -261,7 +259,7 @@ class Door(Attachment):
                 self.reply_path = self.broker.path_for(self, address)
             return self.reply_path
         path: Path = self.broker.path_for(self, address)
-        if len(self.paths) >= _PATHS_MAX:
+        if len(self.paths) >= _PATHS_MAX // (1 + len(address) // _KEY_OCTETS):
             self.paths.clear()
         self.paths[address] = path
         return path

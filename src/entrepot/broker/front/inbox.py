@@ -16,7 +16,7 @@ from entrepot.broker.outbox.taken import Taken, taken_key
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.state import set_value
 from entrepot.model.entry import make_entry
-from entrepot.model.errors import NotDone
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import Log, Store
 
 
@@ -101,8 +101,11 @@ class Inbox:
                 self._append(handover, logs)
             else:
                 self._take_timed(logs[0].owner, handover)
-        except NotDone:  # a queue that has no side for timed leases yet cannot be given one now
-            return NOT_NOW
+        except NotDone as error:  # a queue that has no side for timed leases yet cannot be given one now, or never
+            if not isinstance(error, Refused) or error.reason is not Reason.NOT_SUPPORTED:
+                return NOT_NOW
+            self._gone_count += 1
+            return GONE
         finally:
             store.whole = False
         self._taken_count += 1

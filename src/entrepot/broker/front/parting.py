@@ -18,6 +18,7 @@ from entrepot.broker.front.publisher import Path, Publisher, sole_log
 from entrepot.broker.front.replies import FarReplies, Replies, ReplyBox
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner, Run
+from entrepot.model.addresses import pack_address
 
 _TARGETS_PER_STEP = 2  # of a record that goes a way of its own
 
@@ -274,6 +275,4 @@ def split_address(address: bytes) -> tuple[str, str]:
 
 def make_address(exchange: str, routing_key: str) -> bytes:
     """The address of an exchange's name and a routing key."""
-    name = exchange.encode("utf-8", "surrogateescape")
-    key = routing_key.encode("utf-8", "surrogateescape")
-    return bytes([len(name)]) + name + bytes([len(key)]) + key
+    return pack_address(exchange.encode("utf-8", "surrogateescape"), routing_key.encode("utf-8", "surrogateescape"))

@@ -23,6 +23,7 @@ from entrepot.broker.operations.own_calls import ask_as_broker
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.owners import Owner
 from entrepot.broker.users.authorization import Action, ResourceKind
+from entrepot.model.addresses import pack_address
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import NotDone, Reason, Refused
 
@@ -256,7 +257,7 @@ class _Copy(Sink):
         through = _Through(self, self._door)
         exchange = self._question.exchange
         for key, flags, record in found:
-            address = b"".join((bytes((len(exchange),)), exchange, bytes((len(key),)), key))
+            address = pack_address(exchange, key)
             if codec.time_to_live_ms(record, 0) >= 0:
                 flags |= HAS_EXPIRY
             publish = make_publish(self._call.stream, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))

@@ -20,6 +20,7 @@ from entrepot.store.interface cimport Store
 cdef int _DONE, _ACCEPT, _RELEASE, _UNSENT
 cdef int _HAS_EXPIRY
 cdef int _TRANSIENT
+cdef Py_ssize_t _GROWN_PREFIX
 
 
 @cython.final

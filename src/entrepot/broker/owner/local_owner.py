@@ -29,12 +29,9 @@ from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Log, Store
 
-_DONE = DONE
-_ACCEPT = ACCEPT
-_RELEASE = RELEASE
-_UNSENT = UNSENT
-_HAS_EXPIRY = HAS_EXPIRY
-_TRANSIENT = TRANSIENT
+_DONE, _ACCEPT, _RELEASE, _UNSENT = DONE, ACCEPT, RELEASE, UNSENT
+_HAS_EXPIRY, _TRANSIENT = HAS_EXPIRY, TRANSIENT
+_GROWN_PREFIX = 600  # octets: of two short strings, and what stands before
 
 
 class LocalLane(Lane):
@@ -132,8 +129,9 @@ class LocalOwner(Owner):
         if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(local.logs, entry, call.data, call.count):
             entry = make_entry(call.codec, call.codec_version, call.flags, local.prefix, call.data, call.count)
             self.store.append(local.logs, entry)
-            self.growing.note(local)
-            local.entry = entry
+            if len(local.prefix) <= _GROWN_PREFIX:  # of a long address each Publish is an entry, for its readers may say it with each record
+                self.growing.note(local)
+                local.entry = entry
         else:
             entry.flags |= call.flags
         self.store.urgent()

@@ -106,9 +106,9 @@ class Finder:
         self._volatile = queue.log.volatile
 
     def __call__(self, name: str) -> TimedQueue | None:
-        """The live queue of that name; None: there is none. Unavailable: it is not open here, or it is another owner's."""
+        """The live queue of that name; None: there is none, or one that can have no timed leases. Unavailable: it is not open here, or another owner's."""
         definition = self._sides.found(self._namespace, name)
-        if definition is None:
+        if definition is None or definition.policy.max_priority:
             return None
         queue: Queue = definition.here()
         if queue.store is not self._store and not (queue.log.volatile or self._volatile):
@@ -117,9 +117,9 @@ class Finder:
         return self._sides.timed_of(definition)
 
     def elsewhere(self, name: str) -> Elsewhere | None:
-        """The queue of that name, wherever it is; None: there is none."""
+        """The queue of that name, wherever it is; None: as above."""
         definition = self._sides.found(self._namespace, name)
-        return None if definition is None else self._sides.elsewhere(definition)
+        return None if definition is None or definition.policy.max_priority else self._sides.elsewhere(definition)
 
 
 def _check_levels(definition: QueueDefinition) -> None:

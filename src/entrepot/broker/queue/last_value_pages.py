@@ -20,6 +20,8 @@ from entrepot.model.errors import CorruptData, NotDone
 
 AT_WORK_MAX = 4
 ROWS_PER_TURN = 512
+ROW_BYTES_PER_TURN = 1 << 16  # of their keys
+FIRST_ROWS = 64
 ROWS_MAX = 8192  # looked at for one page
 STRETCH_BYTES = 8192  # of a read: what is next may lie anywhere
 
@@ -138,8 +140,9 @@ class _Reading:
         self._after: bytes | None = question.after or None
         self._next: bytes | None = None
         self._looked = 0
+        self._rows = min(FIRST_ROWS, ROWS_PER_TURN)  # looked at in a turn, as long as they are
         self._keys: list[bytes] = []  # routing keys of the page, ascending
-        self._size = 0  # of their records
+        self._size = 0  # of these, and of their records
         self._unread: list[tuple[int, bytes]] = []  # offset and key, in the order in which they lie, the first at the end
         self._offsets: dict[bytes, int | None] = {}  # which record of each key is read; None: none
         self._records: dict[bytes, _Record] = {}
@@ -202,7 +205,8 @@ class _Reading:
             self._ranges.popleft()
             return
         queue = self._queue
-        rows = queue.store.scan(queue.log.shard, self._prefix + begin, self._prefix + stop if stop else end_of(self._prefix), ROWS_PER_TURN)
+        limit = self._rows
+        rows = queue.store.scan(queue.log.shard, self._prefix + begin, self._prefix + stop if stop else end_of(self._prefix), limit)
         for key, row in rows:
             routing_key = key[len(self._prefix) :]
             if self._wanted.matches(routing_key) and not self._add(routing_key, decoded(row)):
@@ -210,7 +214,9 @@ class _Reading:
                 return
             self._after = routing_key
         self._looked += len(rows)
-        if len(rows) < ROWS_PER_TURN:
+        octets = sum(len(key) for key, _ in rows)
+        self._rows = min(ROWS_PER_TURN, max(1, ROW_BYTES_PER_TURN * len(rows) // max(1, octets)))
+        if len(rows) < limit:
             self._ranges.popleft()
         elif self._looked >= ROWS_MAX:
             self._cut()
@@ -219,11 +225,11 @@ class _Reading:
         """One more of the page, unless it has expired; False: it is full."""
         if self._has_expired(value):
             return True
-        if len(self._keys) >= self._question.limit or (self._keys and self._size + value.size > COPIES_MAX_BYTES):
+        if len(self._keys) >= self._question.limit or (self._keys and self._size + len(key) + value.size > COPIES_MAX_BYTES):
             return False
         self._keys.append(key)
         self._offsets[key] = value.offset
-        self._size += value.size
+        self._size += len(key) + value.size
         return True
 
     def _cut(self) -> None:

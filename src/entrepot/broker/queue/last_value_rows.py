@@ -3,7 +3,7 @@
 b"a:" log id (16 bytes) b"v" exchange's short string, routing key
     -> u8 format (1), u64 offset, u32 bytes of the record, u64 when it expires in ms (0: never), little-endian
 b"a:" log id b"t" u64 when it expires in ms, u64 offset, big-endian
-    -> the address: two short strings
+    -> the address (model/addresses.py)
 
 and of any queue into which last values are still to be copied:
 
@@ -45,7 +45,7 @@ def time_prefix(log_id: bytes) -> bytes:
 
 
 def value_key(log_id: bytes, address: bytes) -> bytes:
-    """Of the last value of an address (two short strings)."""
+    """Of the last value of an address (model/addresses.py)."""
     key_at = 1 + address[0]
     return b"".join((value_prefix(log_id), address[:key_at], address[key_at + 1 :]))
 

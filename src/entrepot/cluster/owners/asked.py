@@ -11,6 +11,7 @@ from entrepot.broker.calls.questions import BrowsedPage, PartitionFigures, Queue
 from entrepot.broker.calls.retained_requests import COPIES_MAX
 from entrepot.broker.calls.session_requests import FOREVER_S
 from entrepot.cluster.owners.words import U16, U32, Key, Number, Place, RunOfNumbers, read
+from entrepot.model.addresses import is_address
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
 
@@ -95,11 +96,6 @@ def _is_session(question: questions.AttachSession | questions.HoldSession) -> bo
     if isinstance(question, questions.AttachSession) and not 0 <= question.expiry_s <= FOREVER_S:
         return False
     return question.will is None or _is_will(question.will)
-
-
-def is_address(address: bytes) -> bool:
-    """Whether it is one of a port.Publish."""
-    return len(address) > 1 and len(address) > 1 + address[0] and len(address) == 2 + address[0] + address[1 + address[0]]
 
 
 def _is_will(will: questions.WillFields) -> bool:

@@ -29,6 +29,7 @@ from entrepot.cluster.owners.served_door import ServedDoor, ServedSink
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.served_stages import ServedStages
 from entrepot.cluster.owners.taken_stages import TakenStages
+from entrepot.model.addresses import is_address
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
 from entrepot.store.interface import Scheduler
 
@@ -396,7 +397,7 @@ class ServedOwner(ServedStages):
         if any(first + count > NUMBER_MAX + 1 for first, count in runs):
             raise CorruptData("a number to be remembered is too great")
         for one in note.onward:
-            if not asked.is_address(one.address):
+            if not is_address(one.address):
                 raise CorruptData("records are to go on to an address that is none")
             self._check_records(one.codec, one.data, one.count)
         onward = [Onward(one.places, one.address, one.hidden, one.codec, one.codec_version, one.flags, one.data, one.count) for one in note.onward]

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from entrepot.broker.calls.lease_calls import RECEIVE_MAX, PolicyChanged
 from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, TIME
 from entrepot.cluster.owners import kinds
+from entrepot.model.addresses import ADDRESS_MAX_BYTES
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE
 
@@ -27,9 +28,8 @@ U64: TypeAlias = Annotated[int, Meta(ge=0)]  # MessagePack has no greater ones
 C_INT_MAX = (1 << 31) - 1
 CInt: TypeAlias = Annotated[int, Meta(ge=0, le=C_INT_MAX)]
 Some: TypeAlias = Annotated[int, Meta(ge=1, lt=1 << 32)]
-ADDRESS_MAX = 0xFFFF
-Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX)]
-Key: TypeAlias = Annotated[bytes, Meta(max_length=0xFF)]
+Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX_BYTES)]
+Key: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX_BYTES)]
 MOMENT_MAX = (1 << 62) - 1  # milliseconds
 Place: TypeAlias = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]

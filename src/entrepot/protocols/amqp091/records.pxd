@@ -9,7 +9,7 @@ from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, p
 from entrepot.protocols.amqp091.translation cimport from_batch, start_of, to_batch
 
 cdef int _VERSION, _VERSION_HIDING
-cdef Py_ssize_t _BATCH_HEADER
+cdef Py_ssize_t _BATCH_HEADER, _SHORT_ADDRESS
 cdef int _ORIGIN
 cdef uint32_t _HEADERS, _PRIORITY
 cdef bytes _KEY

@@ -16,6 +16,7 @@ from typing import Any
 import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
+from entrepot.model.addresses import is_wide, key_in, narrow
 from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.protocols.amqp091 import rewriting
@@ -35,10 +36,9 @@ _HEADERS, _PRIORITY = 0x2000, 0x0800
 _KEY = b"x-key"
 _STRING = 0x53  # S
 _OCTETS = 0x78  # x
-_VERSION = ENTRY_VERSION
-_VERSION_HIDING = ENTRY_VERSION_HIDING
-_BATCH_HEADER = HEADER_BYTES
-_ORIGIN = ORIGIN
+_VERSION, _VERSION_HIDING = ENTRY_VERSION, ENTRY_VERSION_HIDING
+_SHORT_ADDRESS = 257  # what is longer may have a key that is none here
+_BATCH_HEADER, _ORIGIN = HEADER_BYTES, ORIGIN
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
 
 # Positions are summed from the left, where each sum is 64 bits wide: C adds two 32-bit sizes in 32 bits.
@@ -361,6 +361,8 @@ class AmqpEntryCodec(EntryCodec):
         origin = sized(batch, _BATCH_HEADER, _ORIGIN)
         if origin is not None and len(origin) > 2:
             address = take(origin, 1, len(origin) - 1)
+        if len(address) > _SHORT_ADDRESS and is_wide(address):
+            return rewriting.with_long_key(from_batch(RecordBatch(batch), narrow(address)), key_in(address))
         return from_batch(RecordBatch(batch), address)
 
     def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:

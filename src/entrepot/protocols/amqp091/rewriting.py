@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.protocols.amqp091 import properties as p
 
+LONG_KEY = b"x-routing-key"
+"""Header of a record whose routing key has more than 255 octets."""
+
 _BITS = tuple(1 << bit for bit in range(15, 1, -1))
 Entries = list[tuple[bytes, bytes]]
 
@@ -97,6 +100,19 @@ def with_delivery_count(record: bytes, count: int) -> bytes:
     parts = take_apart(record)
     parts.set_header(b"x-delivery-count", _i64(count))
     return parts.packed()
+
+
+def with_long_key(data: bytes, key: bytes) -> bytes:
+    """An entry whose records have a routing key that is none here: each says it in a header, and has none itself."""
+    at = 3 + int.from_bytes(data[1:3], "big")
+    pieces = [data[:at]]
+    while at < len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big") + int.from_bytes(data[at + 4 : at + 8], "big")
+        parts = take_apart(data[at:end])
+        parts.set_header(LONG_KEY, _longstr(key))
+        pieces.append(parts.packed())
+        at = end
+    return b"".join(pieces)
 
 
 def is_cycle(record: bytes, queue: bytes) -> bool:

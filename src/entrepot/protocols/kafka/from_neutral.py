@@ -189,7 +189,7 @@ class FromNeutral:
         if size:
             self._head(_EXCHANGE_NAME, self._source, at + 1, size)
             at += 1 + size
-            self._head(_ROUTING_KEY_NAME, self._source, at + 1, self._source[at])
+            self._head(_ROUTING_KEY_NAME, self._source, at + 1, stop - at - 1)
         return 0
 
     def _entries(self, at: int, stop: int, typed: bool) -> int:

@@ -10,6 +10,9 @@ ALIASES_MAX = 64
 SIZE_MIN_BYTES = 6
 """A shorter topic is said each time: an alias is three bytes, and two of the topic's size stay."""
 
+SIZE_MAX_BYTES = 1024
+"""A longer one is not remembered."""
+
 
 class OutgoingAliases:
     """`maximum` is the client's Topic Alias Maximum; 0: none."""
@@ -25,7 +28,7 @@ class OutgoingAliases:
         if number is not None:
             self._numbers.move_to_end(topic)
             return number, True
-        if not self.maximum or len(topic) < SIZE_MIN_BYTES:
+        if not self.maximum or not SIZE_MIN_BYTES <= len(topic) <= SIZE_MAX_BYTES:
             return 0, False
         if self._free:
             number = self._free.pop()

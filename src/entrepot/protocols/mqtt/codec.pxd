@@ -5,7 +5,7 @@ from entrepot.net.receive_buffer cimport ReceiveBuffer
 from entrepot.protocols.mqtt.events cimport AckRun, PublishRun
 from entrepot.protocols.mqtt.publish_properties cimport PublishProperties
 
-cdef Py_ssize_t _RUN_COUNT, _RUN_BYTES, _STEPS, _BUFFER_MAX, _QUIET_READS, _NAMES, _NAME_SIZE
+cdef Py_ssize_t _RUN_COUNT, _RUN_BYTES, _TOPIC_BYTES, _STEPS, _BUFFER_MAX, _QUIET_READS, _NAMES, _NAME_SIZE
 cdef int _V31, _V5, _RETAIN, _EXPIRES, _TOO_LARGE
 cdef int _CONNECT, _PUBLISH, _PUBACK, _PUBCOMP, _SUBSCRIBE, _UNSUBSCRIBE, _PINGREQ, _DISCONNECT, _AUTH
 cdef int _GREETING, _AUTHENTICATING, _ACCEPTED, _ENDED
@@ -22,7 +22,7 @@ cdef class Decoder(ReceiveBuffer):
     cdef Py_ssize_t _packet_max, _control_max, _user_packet_max, _user_control_max
     cdef dict _aliases, _names
     cdef bytes _topic
-    cdef Py_ssize_t _topic_pos, _topic_size, _count, _ids_capacity, _body_bytes, _pack_capacity, _packed
+    cdef Py_ssize_t _topic_pos, _topic_size, _run_count, _count, _ids_capacity, _body_bytes, _pack_capacity, _packed
     cdef int _topic_alias
     cdef bytearray _ids, _pack
     cdef Py_ssize_t _after

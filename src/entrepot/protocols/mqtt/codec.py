@@ -47,6 +47,7 @@ _QUIET_READS = 128
 _V31, _V5 = MQTT_31, MQTT_5
 _RETAIN, _EXPIRES = RETAIN, EXPIRES
 _NAMES, _NAME_SIZE = 64, 255  # how many topics, and how long, are remembered
+_TOPIC_BYTES = 256  # of a long topic a run has as many messages fewer as it is longer than these: each may be written with it
 _TOO_LARGE = int(ReasonCode.PACKET_TOO_LARGE)
 _CONNECT, _PUBLISH, _PUBACK, _PUBCOMP, _SUBSCRIBE, _UNSUBSCRIBE, _PINGREQ, _DISCONNECT, _AUTH = 1, 3, 4, 7, 8, 10, 12, 14, 15
 
@@ -103,6 +104,7 @@ class Decoder(ReceiveBuffer):
         self._topic_pos = 0
         self._topic_size = 0
         self._topic_alias = 0
+        self._run_count = 0
         self._count = 0
         self._first_id = 0
         self._ascending = False
@@ -324,7 +326,7 @@ class Decoder(ReceiveBuffer):
         if self._open != _RUN or flags != self._flags or not self._is_topic(body, topic_size):
             self._flush(events)
             self._open_run(body, topic_size, flags)
-        elif self._count >= _RUN_COUNT:
+        elif self._count >= self._run_count:
             self._emit_run(events)
         if properties.alias >= 0:
             self._aliases[properties.alias] = self._topic
@@ -380,6 +382,7 @@ class Decoder(ReceiveBuffer):
             topic = known
             self._topic_alias = self._list.alias
         self._topic = topic
+        self._run_count = max(1, _RUN_COUNT // (1 + len(topic) // _TOPIC_BYTES))
         self._topic_pos = body
         self._topic_size = topic_size
         self._flags = flags

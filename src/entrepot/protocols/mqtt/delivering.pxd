@@ -43,8 +43,9 @@ cdef class Held:
     cdef readonly Source source
     cdef readonly Match match
     cdef bytes data
-    cdef Py_ssize_t pos, count
-    cdef uint64_t offset
+    cdef Py_ssize_t pos
+    cdef readonly Py_ssize_t count
+    cdef readonly uint64_t offset
     cdef int64_t append_time_ms
     cdef bint redelivered
 

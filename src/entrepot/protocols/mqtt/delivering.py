@@ -12,6 +12,7 @@ import cython
 
 from entrepot.broker.calls.port import ACCEPT, Delivery, Settle
 from entrepot.broker.calls.session_requests import CompleteOutgoing, ReleaseOutgoing
+from entrepot.model.addresses import key_in, pack_address
 from entrepot.protocols.mqtt import retained
 from entrepot.protocols.mqtt.events import AckRun, Subscription
 from entrepot.protocols.mqtt.flights import Span
@@ -23,7 +24,7 @@ from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.state import STREAM, State
-from entrepot.protocols.mqtt.topics import is_apart, key_of, shared, topic_of
+from entrepot.protocols.mqtt.topics import LONG_BYTES, is_apart, key_of, shared, topic_of
 
 if not cython.compiled:
     from entrepot.broker.calls.port import make_settle
@@ -32,9 +33,9 @@ if not cython.compiled:
     from entrepot.protocols.mqtt.output import make_template
     from entrepot.protocols.mqtt.packing import alike_count, flags_of, qos_of, skip
 
-ADDRESS = b"\x09amq.topic"
+EXCHANGE = b"amq.topic"
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
-MATCHES_MAX = 1024  # topics that are remembered
+MATCHES_MAX = 1024  # topics that are remembered; of long ones fewer
 MAIN, LOOSE = 0, 1
 """Places of a session's queues: of subscriptions of QoS 1 and 2, and of QoS 0."""
 
@@ -174,7 +175,7 @@ def _remember(session: State, source: Source, data: bytes) -> Match:
     """What the topic's subscriptions want, from now on."""
     address = take(data, 3, get_u16_be(data, 1))
     matches = session.matches if source.subscription is None else source.matches
-    if len(matches) >= (MATCHES_MAX if source.subscription is None else MATCHES_MAX // max(1, len(session.shared))):
+    if len(matches) >= (MATCHES_MAX if source.subscription is None else MATCHES_MAX // max(1, len(session.shared))) // (1 + len(address) // LONG_BYTES):
         matches.clear()
     found = matches[address] = _find(session, source, address)
     found.has_alias = session.aliases.maximum > 0
@@ -182,7 +183,7 @@ def _remember(session: State, source: Source, data: bytes) -> Match:
 
 
 def _find(session: State, source: Source, address: bytes) -> Match:
-    topic = topic_of(address[2 + address[0] :])
+    topic = topic_of(key_in(address))
     if source.subscription is not None:
         wanted = [(source.subscription, source.identifier)]
     else:
@@ -271,7 +272,7 @@ def _send(session: State, match: Match, data: bytes, pos: int, count: int, appen
 
 def tell(session: State, topic: bytes, record: bytes) -> int:
     """A message of nobody's, of QoS 0: its client alone is told it, if it is subscribed."""
-    address = ADDRESS + bytes((len(topic),)) + key_of(topic)
+    address = pack_address(EXCHANGE, key_of(topic))
     data = b"\x01" + len(address).to_bytes(2, "big") + address + record
     match = session.matches.get(address)
     if match is None:

@@ -9,6 +9,7 @@ from entrepot.protocols.mqtt.packing cimport skip
 from entrepot.protocols.mqtt.state cimport State
 
 cdef int _STREAM, _CODEC, _CODEC_VERSION, _HAS_EXPIRY, _V5
+cdef Py_ssize_t _STEP_BYTES
 cdef int _PENDING, _DONE, _NO_MATCH, _FAILED
 cdef int _PUBACK, _PUBREC, _PUBCOMP
 

@@ -13,6 +13,7 @@ import cython
 from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Publish
 from entrepot.broker.calls.retained_requests import PublishRetained
 from entrepot.broker.calls.session_requests import PublishOnce, ReleaseIncoming
+from entrepot.model.addresses import KEY_MAX_BYTES, KEY_WORDS_MAX, pack_address
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.mqtt import outcomes
@@ -22,15 +23,16 @@ from entrepot.protocols.mqtt.packets import MQTT_5, PacketType
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
 from entrepot.protocols.mqtt.state import STREAM, State
-from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, key_of
+from entrepot.protocols.mqtt.topics import LONG_BYTES, is_bounded, key_of
 
 if not cython.compiled:
     from entrepot.broker.calls.port import make_ask, make_publish
     from entrepot.protocols.mqtt.incoming import ids_of, runs_of
     from entrepot.protocols.mqtt.packing import skip
 
-EXCHANGE = b"\x09amq.topic"
-ADDRESSES_MAX = 1024
+EXCHANGE = b"amq.topic"
+ADDRESSES_MAX = 1024  # of topics of less than LONG_BYTES; of longer ones as much fewer
+_STEP_BYTES = 2048  # of a topic, copied about as often as there are those who want it
 SYSTEM = b"$SYS"
 _PUBACK, _PUBREC, _PUBCOMP = int(PacketType.PUBACK), int(PacketType.PUBREC), int(PacketType.PUBCOMP)
 _FAILED = 0x80
@@ -69,11 +71,11 @@ def make_answer(qos: int, packet_ids: bytes, publish: Publish | None, call: Call
 
 def address_of(topic: bytes) -> bytes:
     """As port.Publish has it. Raises MqttError where there is none, or nobody may publish there."""
-    if len(topic) > KEY_MAX_BYTES:
-        raise MqttError(ReasonCode.TOPIC_NAME_INVALID, f"a topic of more than {KEY_MAX_BYTES} bytes")
+    if not is_bounded(topic):
+        raise MqttError(ReasonCode.TOPIC_NAME_INVALID, f"a topic of more than {KEY_MAX_BYTES} octets or {KEY_WORDS_MAX} levels")
     if topic == SYSTEM or topic.startswith(SYSTEM + b"/"):
         raise MqttError(ReasonCode.NOT_AUTHORIZED, f"{SYSTEM.decode()} is the broker's own")
-    return EXCHANGE + bytes((len(topic),)) + key_of(topic)
+    return pack_address(EXCHANGE, key_of(topic))
 
 
 def _address(session: State, topic: bytes) -> Any:
@@ -84,7 +86,7 @@ def _address(session: State, topic: bytes) -> Any:
             found = address_of(topic)
         except MqttError as error:
             return error
-        if len(session.addresses) >= ADDRESSES_MAX:
+        if len(session.addresses) >= ADDRESSES_MAX // (1 + len(topic) // LONG_BYTES):
             session.addresses.clear()
         session.addresses[topic] = found
     return found
@@ -107,6 +109,8 @@ def publish(session: State, run: PublishRun) -> int:
         _due(session, make_answer(run.qos, run.packet_ids, None, None, int(address.reason_code)))
         return 0
     call = make_publish(_STREAM, address, _CODEC, _CODEC_VERSION, _HAS_EXPIRY if run.expires else 0, run.data, run.count, run.body_bytes)
+    if len(run.topic) > _STEP_BYTES:  # is written with each of them, and found its way anew
+        session.attachment.spent += run.count * (len(run.topic) // _STEP_BYTES)
     if session.subscriptions.no_local_count:
         _leave_out(session, call, run.topic)
     if run.qos:
@@ -157,7 +161,7 @@ def _leave_out(session: State, call: Publish, topic: bytes) -> None:
     if own is None:
         wanted = [subscription.no_local for subscription, _ in session.subscriptions.matching(topic)]
         own = tuple(source.queue for source in session.sources.values() if source.queue and source.subscription is None) if wanted and all(wanted) else ()
-        if len(session.withouts) >= ADDRESSES_MAX:
+        if len(session.withouts) >= ADDRESSES_MAX // (1 + len(topic) // LONG_BYTES):
             session.withouts.clear()
         session.withouts[call.address] = own
     if own:

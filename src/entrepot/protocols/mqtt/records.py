@@ -1,6 +1,6 @@
 """Entries of MQTT publishes: what the broker asks of them (docs/formats/mqtt-entry.md).
 
-    u8 version (1) | u16 address size, big-endian | address: exchange short string, routing key short string | records (packing.py)
+    u8 version (1) | u16 address size, big-endian | address (model/addresses.py) | records (packing.py)
 
 The topic is the routing key, as topics.py says.
 """
@@ -12,7 +12,9 @@ from typing import Any
 import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
+from entrepot.model.addresses import KEY_MAX_BYTES, key_in, pack_address
 from entrepot.model.entry import CODEC_MQTT
+from entrepot.model.names import NAME_SIZE_MAX
 from entrepot.protocols.mqtt.packing import KEPT, RETAIN, pack_record
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
@@ -40,7 +42,7 @@ class MqttEntryCodec(EntryCodec):
         self.by_record = True
 
     def prefix(self, address: bytes) -> bytes:
-        """What an entry for `address` (both short strings) begins with."""
+        """What an entry for `address` begins with."""
         return b"\x01" + len(address).to_bytes(2, "big") + address
 
     def start(self, data: bytes) -> int:
@@ -78,7 +80,7 @@ class MqttEntryCodec(EntryCodec):
         return total
 
     def address(self, data: bytes) -> bytes:
-        """Exchange and routing key short strings."""
+        """Exchange and routing key."""
         return take(data, 3, get_u16_be(data, 1))
 
     def headers(self, data: bytes, position: int) -> dict[str, Any]:
@@ -115,13 +117,12 @@ class MqttEntryCodec(EntryCodec):
         """(address, packed record) to publish instead: with the user property x-death, and no expiry any more."""
         exchange = letter.exchange.encode(errors="surrogateescape")
         if letter.routing_key is None:
-            own = self.address(data)
-            key = own[2 + own[0] :]
+            key = key_in(self.address(data))
         else:
             key = letter.routing_key.encode(errors="surrogateescape")
-        if len(exchange) > 255 or len(key) > 255:
+        if len(exchange) > NAME_SIZE_MAX or len(key) > KEY_MAX_BYTES:
             return None
-        return bytes((len(exchange),)) + exchange + bytes((len(key),)) + key, _buried(record, letter.queue, letter.reason)
+        return pack_address(exchange, key), _buried(record, letter.queue, letter.reason)
 
     def is_cycle(self, record: bytes, queue: str) -> bool:
         """Whether it was in this queue before, and not rejected since."""

@@ -7,41 +7,49 @@ to another. Of QoS 2 they are granted QoS 1: nothing notes yet to whom a message
 from __future__ import annotations
 
 from collections.abc import Generator
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
+from entrepot.model.names import NAME_SIZE_MAX
 from entrepot.protocols.mqtt.delivering import MAIN, Source
 from entrepot.protocols.mqtt.events import Subscription
-from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.reserved import SHARED_PREFIX
 from entrepot.protocols.mqtt.topics import key_of, shared
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
-NAME_MAX_BYTES = 255
+LONG_PREFIX = SHARED_PREFIX + "long."
+FILTER = "x-mqtt-filter"
+"""Argument of a member's binding, where the queue's name does not say the filter."""
+
 QOS_MAX = 1
 
 
 def name_of(topic_filter: bytes) -> str:
-    """The queue's; the filter is a shared one."""
-    return SHARED_PREFIX + topic_filter.partition(b"/")[2].decode()
+    """The queue's; the filter is a shared one. One that is too long for a name has a digest in its place, which no filter is, for it has no `/`."""
+    name = SHARED_PREFIX + topic_filter.partition(b"/")[2].decode()
+    if len(name.encode()) <= NAME_SIZE_MAX:
+        return name
+    return LONG_PREFIX + blake2b(topic_filter, digest_size=16).hexdigest()
 
 
-def filter_named(queue: str) -> bytes | None:
-    """The shared filter whose queue has that name; None: it is no such queue's."""
+def filter_named(queue: str, arguments: dict[str, Any]) -> bytes | None:
+    """The shared filter whose queue has that name, with the arguments of a member's binding; None: it is no such queue's."""
     if not queue.startswith(SHARED_PREFIX):
         return None
     topic_filter = b"$share/" + queue[len(SHARED_PREFIX) :].encode(errors="surrogateescape")
+    said = arguments.get(FILTER)
+    if queue.startswith(LONG_PREFIX) and isinstance(said, str):
+        topic_filter = said.encode(errors="surrogateescape")
     found = shared(topic_filter)
-    return topic_filter if found is not None and found[0] else None
+    return topic_filter if found is not None and found[0] and name_of(topic_filter) == queue else None
 
 
 def subscribe(session: Session, wanted: Subscription, identifier: int, arguments: dict[str, Any], member: str) -> Generator[Any, Any, int]:
     """One more of the session; the code. `member`: its queue."""
-    if len(name_of(wanted.filter).encode()) > NAME_MAX_BYTES:
-        return ReasonCode.TOPIC_FILTER_INVALID
     wanted.qos = min(wanted.qos, QOS_MAX)
     yield joining(session, wanted, arguments, member)
     replaced = session.shared.get(wanted.filter)
@@ -60,7 +68,10 @@ def joining(session: Session, wanted: Subscription, arguments: dict[str, Any], m
     """What makes `member`, a queue of the session, one of its members."""
     found = shared(wanted.filter)
     assert found is not None
-    return JoinShared(name_of(wanted.filter), key_of(found[1]).decode(), member, arguments, session.settings.kept_arguments())
+    name = name_of(wanted.filter)
+    if name.startswith(LONG_PREFIX):
+        arguments = {**arguments, FILTER: wanted.filter.decode()}
+    return JoinShared(name, key_of(found[1]).decode(), member, arguments, session.settings.kept_arguments())
 
 
 def add(session: Session, subscription: Subscription, identifier: int) -> Source:
@@ -105,9 +116,9 @@ def _forget_ended(session: Session) -> None:
         del session.sources[place]
 
 
-def restored(session: Session, exchange: str, subscription: Subscription, identifier: int) -> bool:
+def restored(session: Session, exchange: str, arguments: dict[str, Any], subscription: Subscription, identifier: int) -> bool:
     """A binding of a kept session's queue, with the options of a subscription: whether it is a member's, which is found again."""
-    topic_filter = filter_named(exchange)
+    topic_filter = filter_named(exchange, arguments)
     if topic_filter is None:
         return False
     subscription.filter = topic_filter

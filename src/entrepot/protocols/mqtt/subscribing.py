@@ -6,8 +6,8 @@ with when it is taken. Each is made when it is first needed. Who is in both is s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -17,7 +17,8 @@ from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.packets import VARIABLE_MAX
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.steps import Steps, side_by_side
-from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, filter_of, key_of, shared
+from entrepot.protocols.mqtt.subscriptions import weight_of
+from entrepot.protocols.mqtt.topics import filter_of, is_bounded, key_of, shared
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
@@ -31,40 +32,81 @@ OPTIONS, IDENTIFIER = "x-mqtt-options", "x-mqtt-identifier"
 
 MOST_QOS = 2
 BATCH_MAX = 100  # filters that are asked about together
+PACKET_STEPS = 20  # of net/turns.py, for a packet
+FAILED = 0x80
+
+Wanted: TypeAlias = tuple[Subscription, int]
+"""With the identifier."""
+
+Packet = TypeVar("Packet")
 
 
 def subscribe(session: Session, packet: Subscribe) -> Steps:
-    """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
+    """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be. Those that wait behind it go on with it, some together."""
+    packets = [packet]
+    while packets:
+        yield from _subscribe_packets(session, packets)
+        packets = _next_of(session, Subscribe, lambda one: len(one.subscriptions))
+        if packets:
+            yield None
+
+
+def _next_of(session: Session, kind: type[Packet], filters: Callable[[Packet], int]) -> list[Packet]:
+    """Packets of that kind that have come behind the one that is answered, as many as are asked about together."""
+    found: list[Packet] = []
+    room = BATCH_MAX
+    for packet in session.backlog:
+        if not isinstance(packet, kind) or filters(packet) > room:
+            break
+        room -= filters(packet)
+        found.append(packet)
+    if found:
+        session.backlog = session.backlog[len(found) :]
+        session.turns.spend(PACKET_STEPS * len(found))
+    return found
+
+
+def _subscribe_packets(session: Session, packets: list[Subscribe]) -> Steps:
+    wanted = [(one, packet.identifier) for packet in packets for one in packet.subscriptions]
     codes: list[int] = []
     due: dict[bytes, tuple[str, int]] = {}
-    for batch in _batches(packet.subscriptions):
-        if codes:
+    for at in range(0, len(wanted), BATCH_MAX):
+        if at:
             yield None
-        codes += yield from _subscribe_all(session, batch, packet.identifier, due)
+        codes += yield from _subscribe_batch(session, wanted[at : at + BATCH_MAX], due)
     session.subscribed_anew()
-    session.put(answers.suback(session.version, packet.packet_id, codes))
+    answered = iter(codes)
+    for packet in packets:
+        session.put(answers.suback(session.version, packet.packet_id, [next(answered) for _ in packet.subscriptions]))
     for topic_filter, (queue, identifier) in due.items():
         retained.begin(session, topic_filter, queue, identifier)
         system_topics.begin(session, topic_filter)
 
 
-def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:
-    """In order, each filter once in a batch."""
-    batch: dict[bytes, Subscription] = {}
-    for one in wanted:
-        if one.filter in batch or len(batch) >= BATCH_MAX:
-            yield list(batch.values())
-            batch = {}
-        batch[one.filter] = one
-    yield list(batch.values())
+def _subscribe_batch(session: Session, wanted: list[Wanted], due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, list[int]]:
+    """The codes. Of what is said of one filter the last is done; what was said before would not have lasted, and has the same outcome."""
+    last = {one.filter: (one, identifier) for one, identifier in wanted}
+    handling: dict[bytes, list[int]] = {}
+    for one, _ in wanted:
+        handling.setdefault(one.filter, []).append(one.retain_handling)
+    results = yield from _subscribe_all(session, list(last.values()), handling, due)
+    found = dict(zip(last, results, strict=True))
+    return [found[one.filter] if found[one.filter] >= FAILED else granted(one) for one, _ in wanted]
 
 
-def _subscribe_all(session: Session, batch: list[Subscription], identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, list[int]]:
-    """The codes; what is asked of the broker goes out together."""
-    codes = _refusals(session, batch)
-    places = {MAIN if shared_in(one) else place_of(one) for one, code in zip(batch, codes, strict=True) if not code}
+def granted(wanted: Subscription) -> int:
+    """The QoS of a filter that may be."""
+    return min(wanted.qos, sharing.QOS_MAX) if shared_in(wanted) else wanted.qos
+
+
+def _subscribe_all(
+    session: Session, batch: list[Wanted], handling: dict[bytes, list[int]], due: dict[bytes, tuple[str, int]]
+) -> Generator[Any, Any, list[int]]:
+    """The codes of different filters. What is asked of the broker goes out together."""
+    codes = _refusals(session, [one for one, _ in batch])
+    accepted = [one for one, code in zip(batch, codes, strict=True) if not code]
     failed: NotDone | None = None
-    for place in sorted(places):
+    for place in sorted({MAIN if shared_in(one) else place_of(one) for one, _ in accepted}):
         try:
             yield from source_at(session, place)
         except NotDone as error:
@@ -72,25 +114,25 @@ def _subscribe_all(session: Session, batch: list[Subscription], identifier: int,
     if failed is not None:
         failed.__traceback__ = None
         return [code or outcomes.reason_of(failed) for code in codes]
-    accepted = [one for one, code in zip(batch, codes, strict=True) if not code]
-    found = iter((yield from side_by_side([_subscribe(session, one, identifier, due) for one in accepted])))
+    found = iter((yield from side_by_side([_subscribe(session, one, identifier, handling[one.filter], due) for one, identifier in accepted])))
     results = [code or next(found) for code in codes]
     return [int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for result in results]
 
 
 def _refusals(session: Session, batch: list[Subscription]) -> list[int]:
     """Why a filter is not granted, whoever asks; 0: it may be."""
-    room = session.settings.subscriptions_max - len(session.subscriptions) - len(session.shared)
+    room = session.settings.subscriptions_max - session.subscriptions.weight - sum(map(weight_of, session.shared))
     codes: list[int] = []
     for one in batch:
-        size_max = KEY_MAX_BYTES - len(NOTED) if session.is_kept and not one.qos else KEY_MAX_BYTES
+        weight = weight_of(one.filter)
         is_new = session.subscriptions.get(one.filter) is None and one.filter not in session.shared
-        if shared(one.filter) is None or len(one.filter) > size_max:
+        found = shared(one.filter)
+        if found is None or not is_bounded(found[1]):
             codes.append(ReasonCode.TOPIC_FILTER_INVALID)
-        elif is_new and not room:
+        elif is_new and weight > room:
             codes.append(ReasonCode.QUOTA_EXCEEDED)
         else:
-            room -= is_new
+            room -= weight if is_new else 0
             codes.append(0)
     return codes
 
@@ -101,8 +143,8 @@ def shared_in(subscription: Subscription) -> bool:
     return found is not None and found[0] != b""
 
 
-def _subscribe(session: Session, wanted: Subscription, identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, int]:
-    """The code for one filter; `due` is told of what it is to be sent of what is retained."""
+def _subscribe(session: Session, wanted: Subscription, identifier: int, handling: list[int], due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, int]:
+    """The code for one filter; `due` is told of what it is to be sent of what is retained. `handling`: retain handling, each time it was said."""
     if shared_in(wanted):
         wanted.qos = min(wanted.qos, sharing.QOS_MAX)
         return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), session.sources[MAIN].queue))
@@ -115,7 +157,7 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int, due: dic
     session.subscriptions.put(wanted, identifier)
     session.subscribed_anew()
     yield from _unbind([binding for binding in old if binding not in new])
-    if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
+    if 0 in handling or (handling[0] == 1 and replaced is None):
         due[wanted.filter] = session.sources[place_of(wanted)].queue, identifier
     return wanted.qos
 
@@ -186,7 +228,7 @@ def restore(session: Session) -> Generator[Any, Any, None]:
     listed = yield requests.ListBindings(session.sources[MAIN].queue)
     for exchange, routing_key, arguments in listed:
         found = _noted(routing_key, arguments)
-        if found is None or sharing.restored(session, exchange, *found) or exchange != EXCHANGE:
+        if found is None or sharing.restored(session, exchange, arguments, *found) or exchange != EXCHANGE:
             continue
         subscription, identifier = found
         session.subscriptions.put(subscription, identifier)
@@ -213,19 +255,32 @@ def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, i
 
 
 def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
-    """UNSUBSCRIBE; UNSUBACK when nothing more is bound."""
+    """UNSUBSCRIBE; UNSUBACK when nothing more is bound. Those that wait behind it go on with it, some together."""
+    packets = [packet]
+    while packets:
+        codes = yield from _unsubscribe_all(session, [topic_filter for one in packets for topic_filter in one.filters])
+        answered = iter(codes)
+        for one in packets:
+            session.put(answers.unsuback(session.version, one.packet_id, [next(answered) for _ in one.filters]))
+        packets = _next_of(session, Unsubscribe, lambda one: len(one.filters))
+        if packets:
+            yield None
+
+
+def _unsubscribe_all(session: Session, filters: list[bytes]) -> Generator[Any, Any, list[int]]:
+    """The codes; of a filter that is said twice the first time counts."""
     codes: list[int] = []
-    for at in range(0, len(packet.filters), BATCH_MAX):
+    for at in range(0, len(filters), BATCH_MAX):
         if codes:
             yield None
-        batch = packet.filters[at : at + BATCH_MAX]
+        batch = filters[at : at + BATCH_MAX]
         once = list(dict.fromkeys(batch))
         results = yield from side_by_side([_unsubscribe(session, topic_filter) for topic_filter in once])
         found = {one: int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for one, result in zip(once, results, strict=True)}
         for topic_filter in batch:
             codes.append(found[topic_filter])
             found[topic_filter] = found[topic_filter] or ReasonCode.NO_SUBSCRIPTION_EXISTED
-    session.put(answers.unsuback(session.version, packet.packet_id, codes))
+    return codes
 
 
 def _unsubscribe(session: Session, topic_filter: bytes) -> Generator[Any, Any, int]:

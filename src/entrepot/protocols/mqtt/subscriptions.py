@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from entrepot.protocols.mqtt.events import Subscription
-from entrepot.protocols.mqtt.topics import matches
+from entrepot.protocols.mqtt.topics import LONG_BYTES, matches_levels
+
+
+def weight_of(topic_filter: bytes) -> int:
+    """As how many subscriptions one counts."""
+    return 1 + len(topic_filter) // LONG_BYTES
 
 
 class Subscriptions:
@@ -14,6 +19,7 @@ class Subscriptions:
     def __init__(self) -> None:
         self._exact: dict[bytes, tuple[Subscription, int]] = {}
         self._wild: dict[bytes, tuple[Subscription, int]] = {}
+        self.weight = 0  # of all filters: one each, and one more for each LONG_BYTES of it
         self.no_local_count = 0  # of those that want nothing of what their own client publishes
 
     def __len__(self) -> int:
@@ -32,17 +38,22 @@ class Subscriptions:
         self.take(subscription.filter)
         self._of(subscription.filter)[subscription.filter] = subscription, identifier
         self.no_local_count += subscription.no_local
+        self.weight += weight_of(subscription.filter)
 
     def take(self, topic_filter: bytes) -> None:
         """It is there no more."""
         found = self._of(topic_filter).pop(topic_filter, None)
-        self.no_local_count -= found is not None and found[0].no_local
+        if found is not None:
+            self.no_local_count -= found[0].no_local
+            self.weight -= weight_of(topic_filter)
 
     def matching(self, topic: bytes) -> list[tuple[Subscription, int]]:
         """Those that match a topic, each with its identifier, 0: none."""
         exact = self._exact.get(topic)
         found = [exact] if exact else []
-        found.extend(one for topic_filter, one in self._wild.items() if matches(topic_filter, topic))
+        if self._wild:
+            levels = topic.split(b"/")
+            found.extend(one for topic_filter, one in self._wild.items() if matches_levels(topic_filter, levels))
         return found
 
     def _of(self, topic_filter: bytes) -> dict[bytes, tuple[Subscription, int]]:

@@ -5,13 +5,16 @@ A topic is a routing key, and a filter a pattern, with two pairs of characters e
 
 from __future__ import annotations
 
+from entrepot.model.addresses import KEY_MAX_BYTES, KEY_WORDS_MAX
 from entrepot.protocols.mqtt.properties import checked_text
 from entrepot.protocols.mqtt.reason_codes import malformed
 
-KEY_MAX_BYTES = 255
-"""Of a routing key, and of a pattern; so of a topic and of a filter, too, where they go through an exchange."""
+LONG_BYTES = 256
+"""A filter counts as one more subscription for each of these that it has, and a topic so where topics are remembered."""
 
 _SWAPPED = bytes.maketrans(b"/.+*", b"./*+")
+SHORT_BYTES = 255
+
 _SHARE = b"$share/"
 
 
@@ -22,6 +25,11 @@ def check_name(topic: bytes) -> None:
     checked_text(topic)
     if b"#" in topic or b"+" in topic:
         raise malformed("a topic name with a wildcard")
+
+
+def is_bounded(topic: bytes) -> bool:
+    """Whether a topic or filter is one that an exchange takes: not of more octets, nor of more levels."""
+    return len(topic) <= SHORT_BYTES or (len(topic) <= KEY_MAX_BYTES and topic.count(b"/") < KEY_WORDS_MAX)
 
 
 def is_filter(topic_filter: bytes) -> bool:
@@ -49,9 +57,13 @@ def is_apart(topic: bytes) -> bool:
 
 def matches(topic_filter: bytes, topic: bytes) -> bool:
     """Whether a filter, without its share, matches a topic name."""
-    if is_apart(topic) and topic_filter[:1] in (b"+", b"#"):
+    return matches_levels(topic_filter, topic.split(b"/"))
+
+
+def matches_levels(topic_filter: bytes, levels: list[bytes]) -> bool:
+    """The same, of the levels of a topic name."""
+    if is_apart(levels[0]) and topic_filter[:1] in (b"+", b"#"):
         return False
-    levels = topic.split(b"/")
     wanted = topic_filter.split(b"/")
     if wanted[-1] == b"#":
         wanted.pop()

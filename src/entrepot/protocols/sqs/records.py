@@ -12,7 +12,9 @@ from typing import Any
 import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
+from entrepot.model.addresses import KEY_MAX_BYTES, pack_address
 from entrepot.model.entry import CODEC_SQS
+from entrepot.model.names import NAME_SIZE_MAX
 from entrepot.protocols.sqs.message_attributes import unpack
 from entrepot.protocols.sqs.packing import ATTRIBUTES, GROUP, MESSAGE_ID, SENT_TIME, SOURCE
 from entrepot.protocols.sqs.sending import ENTRY_VERSION
@@ -108,10 +110,9 @@ class SqsEntryCodec(EntryCodec):
         """(address, packed record) to publish instead: with the source queue noted, no longer delayed."""
         key = letter.queue if letter.routing_key is None else letter.routing_key
         exchange, routing_key = letter.exchange.encode(errors="surrogateescape"), key.encode(errors="surrogateescape")
-        if len(exchange) > 255 or len(routing_key) > 255:
+        if len(exchange) > NAME_SIZE_MAX or len(routing_key) > KEY_MAX_BYTES:
             return None
-        address = bytes((len(exchange),)) + exchange + bytes((len(routing_key),)) + routing_key
-        return address, self.moved(record, letter.queue, number_of(record, 0, _SENT_TIME), letter.time_ms)
+        return pack_address(exchange, routing_key), self.moved(record, letter.queue, number_of(record, 0, _SENT_TIME), letter.time_ms)
 
     def is_cycle(self, record: bytes, queue: str) -> bool:
         """Not known: how often a message was delivered bounds what goes round."""

@@ -15,10 +15,10 @@ cdef int _ORIGIN, _VALUE, _I64, _F64, _STRING, _BYTES
 cdef bytes _ORIGIN_BYTES
 cdef object _F64_STRUCT
 
-@cython.locals(builder=BatchBuilder, writer=Writer, end=Py_ssize_t)
+@cython.locals(builder=BatchBuilder, writer=Writer, end=Py_ssize_t, origin=bytes)
 cpdef bytes to_batch(bytes data, Py_ssize_t position, int64_t append_time_ms)
 @cython.locals(headers=list, carried=dict, body=bytes, is_null=bint, packed=bytes, name=bytes, kind=bytes, value=bytes, message_id=bytes, sent_ms=int64_t, group=bytes)
-cdef int _record(BatchBuilder builder, Writer writer, bytes data, Py_ssize_t position, int64_t append_time_ms) except -1
+cdef int _record(BatchBuilder builder, Writer writer, bytes data, Py_ssize_t position, int64_t append_time_ms, bytes origin) except -1
 @cython.locals(value=bytes)
 cdef int _carry(BatchBuilder builder, dict carried, int field) except -1
 @cython.locals(deduplication_id=bytes, trace=bytes, source=bytes, at=Py_ssize_t, name=bytes, kind=bytes, value=bytes)

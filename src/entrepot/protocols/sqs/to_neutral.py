@@ -70,17 +70,18 @@ _F64_STRUCT = struct.Struct("<d")
 
 
 def to_batch(data: bytes, position: int, append_time_ms: int) -> bytes:
-    """Every record from `position` on."""
+    """Every record from `position` on, where those of an entry begin. What came by an exchange (a dead letter) says by which."""
+    origin = _ORIGIN_BYTES + data[3:position] if position > 3 and data[3] else _ORIGIN_BYTES
     builder = BatchBuilder()
     writer = Writer()
     end = len(data)
     while position < end:
-        _record(builder, writer, data, position, append_time_ms)
+        _record(builder, writer, data, position, append_time_ms, origin)
         position = position + 4 + get_u32_le(data, position)
     return builder.build()
 
 
-def _record(builder: BatchBuilder, writer: Writer, data: bytes, position: int, append_time_ms: int) -> int:
+def _record(builder: BatchBuilder, writer: Writer, data: bytes, position: int, append_time_ms: int, origin: bytes) -> int:
     """One record. The order of the fields is the neutral form's."""
     headers: list[tuple[bytes, bytes, bytes]] = []
     carried: dict[int, bytes] = {}
@@ -118,7 +119,7 @@ def _record(builder: BatchBuilder, writer: Writer, data: bytes, position: int, a
     group = field_of(data, position, _GROUP_FIELD)
     if len(group) > 0:
         builder.octets(_GROUP, group, 0, len(group))
-    builder.octets(_ORIGIN, _ORIGIN_BYTES, 0, 1)
+    builder.octets(_ORIGIN, origin, 0, len(origin))
     if not is_null:
         builder.octets(_VALUE, body, 0, len(body))
     return builder.end()

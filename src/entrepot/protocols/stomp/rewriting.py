@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from entrepot.broker.logs.entry_codec import DeadLetter
+from entrepot.model.addresses import KEY_MAX_BYTES, pack_address
+from entrepot.model.names import NAME_SIZE_MAX
 from entrepot.protocols.stomp import headers
 from entrepot.protocols.stomp.destinations import text_of
 from entrepot.protocols.stomp.errors import StompError
@@ -115,9 +117,9 @@ def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[byte
             death["original-expiration"] = str(ttl)
     name = letter.exchange.encode(errors="surrogateescape")
     key = routing_key if letter.routing_key is None else letter.routing_key.encode(errors="surrogateescape")
-    if len(name) > 255 or len(key) > 255:
+    if len(name) > NAME_SIZE_MAX or len(key) > KEY_MAX_BYTES:
         return None
-    there = bytes((len(name),)) + name + bytes((len(key),)) + key
+    there = pack_address(name, key)
     queue, reason = letter.queue.encode(errors="replace"), letter.reason.encode()
     lines = [(b"destination", text_of(there)), (b"x-death", json.dumps([death, *deaths][:DEATHS_MAX], separators=(",", ":")).encode())]
     lines.append((b"original-destination", said.get(b"original-destination") or said.get(b"destination") or text_of(address)))
