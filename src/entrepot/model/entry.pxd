@@ -3,6 +3,8 @@
 import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
+cdef Py_ssize_t _OVERHEAD
+
 
 @cython.final
 cdef class Entry:
@@ -42,3 +44,5 @@ cpdef Entry make_entry(int codec, int codec_version, uint16_t flags, bytes prefi
 cpdef Entry restore_entry(int codec, int codec_version, uint16_t flags, uint32_t count, uint32_t span, bytes data)
 @cython.locals(stored=StoredEntry)
 cpdef StoredEntry stored_entry(uint64_t base, Entry entry)
+@cython.locals(size=Py_ssize_t, stored=StoredEntry)
+cpdef Py_ssize_t bytes_of(list entries) except -1

@@ -28,6 +28,10 @@ CODEC_STOMP = 7
 CODEC_MQTT = 8
 
 
+ENTRY_OVERHEAD = 320  # bytes of objects around the data of one in memory
+_OVERHEAD = ENTRY_OVERHEAD
+
+
 class Entry:
     """One stored batch.
 
@@ -139,3 +143,11 @@ def stored_entry(base: int, entry: Entry) -> StoredEntry:
     stored.base = base
     stored.entry = entry
     return stored
+
+
+def bytes_of(entries: list[StoredEntry]) -> int:
+    """What they take in memory, with their objects."""
+    size = 0
+    for stored in entries:
+        size += stored.entry.size + _OVERHEAD
+    return size

@@ -51,6 +51,7 @@ class Queue(LogOwner):
         "dead_letters",
         "definition",
         "delivery_limit",
+        "deserted",
         "ended",
         "expirable",
         "fresh_from",
@@ -86,8 +87,7 @@ class Queue(LogOwner):
         self.dirty = False
         self.definition, self.name = definition, definition.name
         self.hub = hub
-        self.store = store
-        self.log = log
+        self.store, self.log = store, log
         self.origin = 0  # what consumers are told of offsets is so much more
         self.message_ttl_ms = -1 if policy.message_ttl_ms is None else policy.message_ttl_ms
         self.length_max = -1 if policy.max_length is None else policy.max_length
@@ -102,7 +102,7 @@ class Queue(LogOwner):
         if policy.dead_letter_exchange is not None:
             self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried, self.take_over)
         self.consumers: list[Consumer] = []
-        self.turn, self.prioritised = 0, False
+        self.turn, self.prioritised, self.deserted = 0, False, False  # deserted: the last consumer has gone, which dispatch() has not seen yet
         self.on_unused: Any = None
         self.cursor = Cursor(hub, log, self._loaded)
         self.marking = False
@@ -198,7 +198,8 @@ class Queue(LogOwner):
             self.consumers.remove(consumer)
         self._note_priorities()
         self.hub.mark_dirty(self)
-        if not self.consumers and self.on_unused is not None:
+        self.deserted = not self.consumers
+        if self.deserted and self.on_unused is not None:
             self.on_unused(self)
 
     def _note_priorities(self) -> None:
@@ -274,6 +275,9 @@ class Queue(LogOwner):
             while self.heads.expire():
                 pass
             self.heads.set_timer()
+        if (self.deserted or self.subscription.ready_count == 0) and self.cursor.reader.held_bytes > 0:
+            self.cursor.rest()
+        self.deserted = False
 
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
@@ -510,10 +514,6 @@ class Queue(LogOwner):
             self.hub.settled_count += ended
             self.discard_settled()
         self.hub.mark_dirty(self)
-
-    def reject(self, consumer: Consumer, first: int, count: int) -> None:
-        """Dead-letter, or drop where there is no dead-letter target."""
-        self.bury(consumer, first, count, "rejected")
 
     def release_all(self, consumer: Consumer) -> None:
         """Everything that the consumer holds goes back, but for what is being buried."""
