@@ -191,4 +191,9 @@ class Cursor:
         if self.at_hand > 0:
             self.hub.closed(self, self.at_hand)
             self.at_hand = 0
+        self.on_loaded = _nobody
         self.reader.close()
+
+
+def _nobody() -> None:
+    """Waits for it any more."""

@@ -17,7 +17,7 @@ from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.queue.dead_letters import DeadLetters
 from entrepot.broker.queue.delivery_counts import DeliveryCounts
-from entrepot.broker.queue.heads import BURY_MAX, Heads
+from entrepot.broker.queue.heads import BURY_MAX, NO_HEADS, Heads
 from entrepot.broker.subscription.consumer import BROKER_ID, Consumer
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions.log_transactions import Transactions
@@ -84,11 +84,10 @@ class Queue(LogOwner):
 
     def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str, heads: Callable[[Queue], Heads]) -> None:
         policy = definition.policy
-        self.dirty = False
         self.definition, self.name = definition, definition.name
         self.hub = hub
         self.store, self.log = store, log
-        self.origin = 0  # what consumers are told of offsets is so much more
+        self.dirty, self.origin = False, 0  # origin: what consumers are told of offsets is so much more
         self.message_ttl_ms = -1 if policy.message_ttl_ms is None else policy.message_ttl_ms
         self.length_max = -1 if policy.max_length is None else policy.max_length
         self.bytes_max = -1 if policy.max_length_bytes is None else policy.max_length_bytes
@@ -470,7 +469,7 @@ class Queue(LogOwner):
 
     def release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
         """Back to its place, to be delivered again; how many. What was delivered too often is buried instead."""
-        if self.delivery_limit >= 0 and count_delivery:
+        if self.delivery_limit >= 0 and count_delivery and not self.ended:
             released: int = self.heads.release_or_bury(consumer, first, count)
             return released
         return self.release_now(consumer, first, count, count_delivery)
@@ -587,9 +586,10 @@ class Queue(LogOwner):
 
     def close(self, gone: NotDone | None = None) -> None:
         """The queue is deleted, or open elsewhere: no more work, and `gone` for whoever asks."""
-        self.ended = True
-        self.gone = gone or Refused(Reason.NOT_FOUND, f"queue '{self.name}' is deleted")
+        self.ended, self.gone = True, gone or Refused(Reason.NOT_FOUND, f"queue '{self.name}' is deleted")
         self.heads.close()
+        self.heads = NO_HEADS  # what knows it back is let go of: it goes with the last who has it
+        self.log.owner = None
         if self.timed is not None:
             self.timed.close(self.gone)
         self.cursor.close()
