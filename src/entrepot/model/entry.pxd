@@ -4,9 +4,11 @@ import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 cdef Py_ssize_t _OVERHEAD
+cdef list _NO_PARTS
 
 
 @cython.final
+@cython.no_gc  # there are as many as messages in memory, and none is in a circle
 cdef class Entry:
     # what is stored
     cdef readonly int codec
@@ -33,6 +35,7 @@ cdef class Entry:
 
 
 @cython.final
+@cython.no_gc
 cdef class StoredEntry:
     cdef readonly uint64_t base
     cdef readonly Entry entry

@@ -30,6 +30,7 @@ CODEC_MQTT = 8
 
 ENTRY_OVERHEAD = 320  # bytes of objects around the data of one in memory
 _OVERHEAD = ENTRY_OVERHEAD
+_NO_PARTS: list[bytes] = []  # of all that are sealed
 
 
 class Entry:
@@ -92,7 +93,7 @@ class Entry:
         """Join the parts into `data`; idempotent. Nothing can be added afterwards."""
         if not self.sealed:
             self.data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-            self.parts = []
+            self.parts = _NO_PARTS
             self.sealed = True
         return 0
 
