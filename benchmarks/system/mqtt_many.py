@@ -152,9 +152,7 @@ def publish_all(address: tuple[str, int], topics: list[bytes], numbers: range, s
     begin = time.monotonic()
     while acknowledged < len(numbers):
         if some := numbers[sent : sent + _WINDOW - (sent - acknowledged)]:
-            run = [
-                publish_packet(topics[n % len(topics)], n % 65_535 + 1, n.to_bytes(4, "big") + filler if size else b"", retain=retain) for n in some
-            ]
+            run = [publish_packet(topics[n % len(topics)], n % 65_535 + 1, n.to_bytes(4, "big") + filler if size else b"", retain=retain) for n in some]
             client.sock.sendall(b"".join(run))
             sent += len(some)
         acknowledged += sum(1 for kind, _ in client.packets() if kind == PUBACK)
@@ -278,6 +276,12 @@ def _figures(published: int, published_s: float, consumed: int, consumed_s: floa
     }
 
 
+def raise_limit() -> None:
+    """As many open files as may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["sessions", "retained", "offline"])
@@ -288,8 +292,7 @@ def main() -> int:
     parser.add_argument("--hold", action="store_true", help="print a line and wait for standard input: to its end (sessions), or a line (offline)")
     parser.add_argument("--keep", action="store_true", help="leave the retained messages there")
     arguments = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limit()
     parts = urlsplit(arguments.url)
     said = {"sessions": sessions, "retained": retained, "offline": offline}[arguments.mode](arguments, (parts.hostname or "127.0.0.1", parts.port or 1883))
     print(json.dumps(said))
