@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 from mqtt_bench import VERSIONS, Bench, Client
 from mqtt_wire import DISCONNECT, PING, alias, connect, expiry, listed, packet, publish, string, subscribe, u16, u32, unsubscribe
@@ -11,7 +9,6 @@ from mqtt_wire import DISCONNECT, PING, alias, connect, expiry, listed, packet, 
 from entrepot.protocols.mqtt.connecting import Settings
 from entrepot.protocols.mqtt.delivering import OUTPUT_HIGH_BYTES
 from entrepot.protocols.mqtt.negotiation import Offer
-from entrepot.protocols.mqtt.session import Session
 
 
 @pytest.fixture
@@ -581,27 +578,3 @@ def sweep(client: Client, start: float, stop: float, step: float = 0.25) -> None
         if client.session.next_deadline and now >= client.session.next_deadline:
             client.session.deadline_reached(now)
         now += step
-
-
-@pytest.mark.parametrize("ends", [DISCONNECT, b""])
-@pytest.mark.parametrize("expiry_s", [0, 100])
-def test_one_whose_connection_is_gone_is_gone_without_the_collector(bench: Bench, ends: bytes, expiry_s: int) -> None:
-    """It looks at what is old once in a blue moon."""
-    writer = bench.connected("w")
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(5):
-            reader = bench.connected(f"r{number}", properties=listed(b"\x11" + u32(expiry_s)))
-            reader.subscribe(b"a/+", 1)
-            writer.publish(b"a/b", b"hello", 1, 7)
-            assert len(reader.hear()) == 1
-            reader.publish(b"b", b"hello", 1, 8)
-            reader.send(*[ends] if ends else [])
-            reader.lost()
-            del reader.session  # the bench has a circle of its own
-        writer.publish(b"a/b", b"hello", 1, 7)
-        bench.run(5)
-        assert sum(isinstance(one, Session) for one in gc.get_objects()) == 1
-    finally:
-        gc.enable()
