@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
 SESSION_EXPIRY = b"\x11\xff\xff\xff\xff"
-_BATCH = 250  # connections at a time that are waited for
+BATCH = 250  # connections at a time that are waited for
 _WINDOW = 500  # unacknowledged publishes
 _TIMEOUT_S = 60.0
 
@@ -124,37 +124,37 @@ def delivered(kind: int, body: bytes) -> tuple[bytes, int, bytes]:
     return body[2 : 2 + size], identifier, body[position + 1 + body[position] :]  # properties are below 128 octets
 
 
-def open_sessions(address: tuple[str, int], count: int, filters: int) -> list[Client]:
-    """Sessions that are kept, each with so many subscriptions: NAME/+, …; in batches, each written before any of it is read."""
+def filters_of(name: str) -> tuple[str, ...]:
+    """What a session may subscribe to: its own topic, below it, and what all do."""
+    return f"{name}/+", f"{name}/more/#", "many/all"
+
+
+def open_sessions(address: tuple[str, int], count: int, filters: slice) -> list[Client]:
+    """Sessions that are kept, each with these subscriptions of `filters_of`; in batches, each written before any of it is read."""
     made: list[Client] = []
     while len(made) < count:
-        batch = [Client(address, f"many-{number}") for number in range(len(made), min(count, len(made) + _BATCH))]
+        batch = [Client(address, f"many-{number}") for number in range(len(made), min(count, len(made) + BATCH))]
         for client in batch:
-            wanted = (f"{client.name}/+", f"{client.name}/more/#", "many/all")[:filters]
-            client.sock.sendall(connect_packet(client.name, clean=True, kept=True) + subscribe_packet(*wanted))
+            client.sock.sendall(connect_packet(client.name, clean=True, kept=True) + subscribe_packet(*filters_of(client.name)[filters]))
         for client in batch:
             client.await_kind(SUBACK)
         made += batch
     return made
 
 
-def publish_all(address: tuple[str, int], topics: list[bytes], messages: int, size: int, *, retain: bool = False) -> float:
-    """So many messages to the topics in turn, acknowledged; the payload begins with their number. Seconds."""
+def publish_all(address: tuple[str, int], topics: list[bytes], numbers: range, size: int, *, retain: bool = False) -> float:
+    """Messages with these numbers to the topics in turn, acknowledged; the payload begins with the number. Seconds."""
     client = Client(address, "many-publisher")
     client.sock.sendall(connect_packet(client.name, clean=True, kept=False))
     client.await_kind(CONNACK)
     sent = acknowledged = 0
     filler = b"." * max(0, size - 4)
     begin = time.monotonic()
-    while acknowledged < messages:
-        room = min(_WINDOW - (sent - acknowledged), messages - sent)
-        if room:
-            run = [
-                publish_packet(topics[n % len(topics)], n % 65_535 + 1, n.to_bytes(4, "big") + filler if size else b"", retain=retain)
-                for n in range(sent, sent + room)
-            ]
+    while acknowledged < len(numbers):
+        if some := numbers[sent : sent + _WINDOW - (sent - acknowledged)]:
+            run = [publish_packet(topics[n % len(topics)], n % 65_535 + 1, n.to_bytes(4, "big") + filler if size else b"", retain=retain) for n in some]
             client.sock.sendall(b"".join(run))
-            sent += room
+            sent += len(some)
         acknowledged += sum(1 for kind, _ in client.packets() if kind == PUBACK)
     seconds = time.monotonic() - begin
     client.leave()
@@ -163,7 +163,7 @@ def publish_all(address: tuple[str, int], topics: list[bytes], messages: int, si
 
 def sessions(arguments: argparse.Namespace, address: tuple[str, int]) -> dict[str, Any]:
     begin = time.monotonic()
-    held = open_sessions(address, arguments.count, 3)
+    held = open_sessions(address, arguments.count, slice(3))
     said = {"sessions": len(held), "open_seconds": time.monotonic() - begin, "errors": {}}
     if arguments.hold:
         print(json.dumps(said), flush=True)
@@ -175,7 +175,7 @@ def sessions(arguments: argparse.Namespace, address: tuple[str, int]) -> dict[st
 
 def retained(arguments: argparse.Namespace, address: tuple[str, int]) -> dict[str, Any]:
     topics = [text(f"many/{n % 100}/{n}") for n in range(arguments.count)]
-    published_s = publish_all(address, topics, len(topics), arguments.size, retain=True)
+    published_s = publish_all(address, topics, range(len(topics)), arguments.size, retain=True)
     reader = Client(address, "many-reader")
     reader.sock.sendall(connect_packet(reader.name, clean=True, kept=False))
     reader.await_kind(CONNACK)
@@ -200,54 +200,64 @@ def retained(arguments: argparse.Namespace, address: tuple[str, int]) -> dict[st
     received_s = time.monotonic() - begin
     reader.leave()
     if not arguments.keep:
-        publish_all(address, topics, len(topics), 0, retain=True)
+        publish_all(address, topics, range(len(topics)), 0, retain=True)
     return _figures(len(topics), published_s, len(seen), received_s, {"duplicates": twice, "corrupt": wrong}) | {"first_s": first_s, "size": arguments.size}
 
 
+def come_back(address: tuple[str, int], sessions: range, messages: int, step: int) -> tuple[int, dict[str, int]]:
+    """These sessions take all that waits for them, and leave: how many messages, and what was wrong with them.
+
+    Session n has every message whose number is n modulo `step`; with a step of 1 each has all of them.
+    """
+    received = twice = gaps = 0
+    batch = {}
+    poll = select.epoll()
+    for n in sessions:
+        client = Client(address, f"many-{n}")
+        client.sock.sendall(connect_packet(client.name, clean=False, kept=True))
+        poll.register(client.sock, select.EPOLLIN)
+        batch[client.sock.fileno()] = (client, n)
+    following = {n: n % step for n in sessions}  # the next number of each session
+    open_count = sum(number < messages for number in following.values())
+    while open_count:
+        for descriptor, _ in poll.poll(_TIMEOUT_S):
+            client, n = batch[descriptor]
+            answers = []
+            for kind, body in client.packets():
+                if kind & 0xF0 != PUBLISH:
+                    continue
+                _, identifier, payload = delivered(kind, body)
+                answers.append(b"\x40\x02" + identifier.to_bytes(2, "big"))
+                number = int.from_bytes(payload[:4], "big")
+                twice += number < following[n]
+                gaps += number > following[n]
+                open_count -= following[n] < messages <= number + step
+                following[n] = number + step
+                received += 1
+            if answers:
+                client.sock.sendall(b"".join(answers))
+    for client, _ in batch.values():
+        client.leave()
+    poll.close()
+    return received, {"duplicates": twice, "gaps": gaps}
+
+
 def offline(arguments: argparse.Namespace, address: tuple[str, int]) -> dict[str, Any]:
-    for client in open_sessions(address, arguments.count, 1):
+    for client in open_sessions(address, arguments.count, slice(1)):
         client.leave()
     topics = [text(f"many-{n}/a") for n in range(arguments.count)]
-    published_s = publish_all(address, topics, arguments.messages, arguments.size)
+    published_s = publish_all(address, topics, range(arguments.messages), arguments.size)
     if arguments.hold:
         print(json.dumps({"published": arguments.messages, "publish_seconds": published_s}), flush=True)
         sys.stdin.readline()
     begin = time.monotonic()
-    received = twice = wrong = 0
-    for first in range(0, arguments.count, _BATCH):
-        batch = {}
-        poll = select.epoll()
-        for n in range(first, min(arguments.count, first + _BATCH)):
-            client = Client(address, f"many-{n}")
-            client.sock.sendall(connect_packet(client.name, clean=False, kept=True))
-            poll.register(client.sock, select.EPOLLIN)
-            batch[client.sock.fileno()] = (client, n)
-        following = {n: n for _, n in batch.values()}  # the next number of each session
-        open_count = len(batch)
-        while open_count:
-            for descriptor, _ in poll.poll(_TIMEOUT_S):
-                client, n = batch[descriptor]
-                answers = []
-                for kind, body in client.packets():
-                    if kind & 0xF0 != PUBLISH:
-                        continue
-                    _, identifier, payload = delivered(kind, body)
-                    answers.append(b"\x40\x02" + identifier.to_bytes(2, "big"))
-                    number = int.from_bytes(payload[:4], "big")
-                    twice += number < following[n]
-                    wrong += number > following[n]
-                    following[n] = number + arguments.count
-                    received += 1
-                if answers:
-                    client.sock.sendall(b"".join(answers))
-                if following[n] >= arguments.messages and following[n] < arguments.messages + arguments.count:
-                    following[n] += arguments.count  # done
-                    poll.unregister(descriptor)
-                    open_count -= 1
-        for client, _ in batch.values():
-            client.leave()
-        poll.close()
-    return _figures(arguments.messages, published_s, received, time.monotonic() - begin, {"duplicates": twice, "gaps": wrong}) | {"size": arguments.size}
+    received = 0
+    errors = {"duplicates": 0, "gaps": 0}
+    for first in range(0, arguments.count, BATCH):
+        some, wrong = come_back(address, range(first, min(arguments.count, first + BATCH)), arguments.messages, arguments.count)
+        received += some
+        errors = {kind: errors[kind] + wrong[kind] for kind in errors}
+    return _figures(arguments.messages, published_s, received, time.monotonic() - begin, errors) | {"size": arguments.size}
 
 
 def _figures(published: int, published_s: float, consumed: int, consumed_s: float, errors: dict[str, int]) -> dict[str, Any]:
@@ -266,6 +276,12 @@ def _figures(published: int, published_s: float, consumed: int, consumed_s: floa
     }
 
 
+def raise_limit() -> None:
+    """As many open files as may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["sessions", "retained", "offline"])
@@ -276,8 +292,7 @@ def main() -> int:
     parser.add_argument("--hold", action="store_true", help="print a line and wait for standard input: to its end (sessions), or a line (offline)")
     parser.add_argument("--keep", action="store_true", help="leave the retained messages there")
     arguments = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limit()
     parts = urlsplit(arguments.url)
     said = {"sessions": sessions, "retained": retained, "offline": offline}[arguments.mode](arguments, (parts.hostname or "127.0.0.1", parts.port or 1883))
     print(json.dumps(said))

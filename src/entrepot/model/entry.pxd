@@ -3,8 +3,12 @@
 import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
+cdef Py_ssize_t _OVERHEAD
+cdef list _NO_PARTS
+
 
 @cython.final
+@cython.no_gc  # there are as many as messages in memory, and none is in a circle
 cdef class Entry:
     # what is stored
     cdef readonly int codec
@@ -31,6 +35,7 @@ cdef class Entry:
 
 
 @cython.final
+@cython.no_gc
 cdef class StoredEntry:
     cdef readonly uint64_t base
     cdef readonly Entry entry
@@ -42,3 +47,5 @@ cpdef Entry make_entry(int codec, int codec_version, uint16_t flags, bytes prefi
 cpdef Entry restore_entry(int codec, int codec_version, uint16_t flags, uint32_t count, uint32_t span, bytes data)
 @cython.locals(stored=StoredEntry)
 cpdef StoredEntry stored_entry(uint64_t base, Entry entry)
+@cython.locals(size=Py_ssize_t, stored=StoredEntry)
+cpdef Py_ssize_t bytes_of(list entries) except -1

@@ -28,6 +28,11 @@ CODEC_STOMP = 7
 CODEC_MQTT = 8
 
 
+ENTRY_OVERHEAD = 320  # bytes of objects around the data of one in memory
+_OVERHEAD = ENTRY_OVERHEAD
+_NO_PARTS: list[bytes] = []  # of all that are sealed
+
+
 class Entry:
     """One stored batch.
 
@@ -88,7 +93,7 @@ class Entry:
         """Join the parts into `data`; idempotent. Nothing can be added afterwards."""
         if not self.sealed:
             self.data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-            self.parts = []
+            self.parts = _NO_PARTS
             self.sealed = True
         return 0
 
@@ -139,3 +144,11 @@ def stored_entry(base: int, entry: Entry) -> StoredEntry:
     stored.base = base
     stored.entry = entry
     return stored
+
+
+def bytes_of(entries: list[StoredEntry]) -> int:
+    """What they take in memory, with their objects."""
+    size = 0
+    for stored in entries:
+        size += stored.entry.size + _OVERHEAD
+    return size

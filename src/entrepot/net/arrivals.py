@@ -77,7 +77,7 @@ class Arrival:
         """It has ended, or is as good as that."""
         if self._is_counted:
             self._is_counted = False
-            self.sock = None
+            self.sock = self.connection = None
             self._all.released(self)
 
 

@@ -31,6 +31,7 @@ cdef class Log:
 
 cdef class LogReader:
     cdef public Py_ssize_t stretch_size
+    cdef public Py_ssize_t held_bytes
 
     cpdef StoredEntry at(self, uint64_t offset)
     cpdef object fetch(self, uint64_t offset, object done)

@@ -90,12 +90,14 @@ class Log:
 class LogReader:
     """Reads entries of one log in any order, fastest forwards. Never past the durable end.
 
-    `stretch_size` is about how many bytes a fetch brings, once as many may be read ahead; who reads may change it at any time.
+    `stretch_size` is about how many bytes a fetch brings, once as many may be read ahead; who reads may change it at any time. `held_bytes` are those
+    of the entries that it keeps in memory, with their objects, besides what the log itself has there; of what is being read ahead, about as many.
     """
 
-    __slots__ = ("stretch_size",)
+    __slots__ = ("held_bytes", "stretch_size")
 
     stretch_size: int
+    held_bytes: int
 
     def at(self, offset: int) -> StoredEntry | None:
         """The entry holding `offset`, else the first alive one after it; None if that is not in memory (fetch it) or nothing durable lies there."""

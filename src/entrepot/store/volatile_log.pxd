@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport uint64_t
 
-from entrepot.model.entry cimport StoredEntry, stored_entry
+from entrepot.model.entry cimport StoredEntry, bytes_of, stored_entry
 from entrepot.model.octets cimport get_u64_le
 from entrepot.model.ranges cimport RangeSet
 from entrepot.store.entry_codec cimport decode_entry, entry_size

@@ -13,7 +13,7 @@ from entrepot.store.interface import Log, LogReader
 from entrepot.store.scratch import Block
 
 if not cython.compiled:
-    from entrepot.model.entry import stored_entry
+    from entrepot.model.entry import bytes_of, stored_entry
     from entrepot.model.octets import get_u64_le
     from entrepot.store.entry_codec import decode_entry, entry_size
 
@@ -125,6 +125,7 @@ class VolatileReader(LogReader):
 
     def __init__(self, log: VolatileLog) -> None:
         self.log = log
+        self.held_bytes = 0
         self.hint = 0
         self.block: Block | None = None
         self.entries: list[StoredEntry] = []  # of the block
@@ -192,6 +193,7 @@ class VolatileReader(LogReader):
             if block is not None:
                 self.block = block
                 self.entries = entries
+                self.held_bytes = bytes_of(entries)
             done()
 
     def close(self) -> None:
@@ -199,6 +201,7 @@ class VolatileReader(LogReader):
         self.done = None
         self.block = None
         self.entries = []
+        self.held_bytes = 0
 
 
 def volatile_log(log: Log) -> VolatileLog:

@@ -5,18 +5,14 @@ from typing import Any
 import pytest
 
 from both_modes import interpreted
+from entrepot.model.entry import CODEC_AMQP_091, StoredEntry, restore_entry, stored_entry
 
 LOG = interpreted("entrepot.store.local.log")
 
 
-class Entry:
-    span = 10
-
-
-class Stored:
-    def __init__(self, base: int) -> None:
-        self.base = base
-        self.entry = Entry()
+def stored(base: int) -> StoredEntry:
+    """Ten records."""
+    return stored_entry(base, restore_entry(CODEC_AMQP_091, 1, 0, 10, 10, b""))
 
 
 class Holes:
@@ -51,15 +47,15 @@ def test_what_is_asked_for_after_close_comes_though_it_was_reading_ahead(wanted:
     reader = LOG.LocalReader(log)
     heard: list[str] = []
     reader.fetch(0, lambda: heard.append("first"))
-    reader.loaded(0, 100, [Stored(base) for base in range(0, 100, 10)])
+    reader.loaded(0, 100, [stored(base) for base in range(0, 100, 10)])
     for offset in range(0, 70, 10):
         assert reader.at(offset).base == offset
     assert log.asked == [0, 100]
     reader.close()
     reader.fetch(wanted, lambda: heard.append("again"))
-    reader.loaded(100, 200, [Stored(base) for base in range(100, 200, 10)])
+    reader.loaded(100, 200, [stored(base) for base in range(100, 200, 10)])
     assert log.asked == [0, 100, wanted]
-    reader.loaded(wanted, wanted + 50, [Stored(base) for base in range(wanted, wanted + 50, 10)])
+    reader.loaded(wanted, wanted + 50, [stored(base) for base in range(wanted, wanted + 50, 10)])
     assert heard == ["first", "again"]
     assert reader.at(wanted).base == wanted
 
@@ -68,16 +64,16 @@ def test_what_was_ahead_of_an_earlier_stretch_is_no_part_of_what_is_read_ahead_n
     log = FakeLog()
     reader = LOG.LocalReader(log)
     reader.fetch(0, lambda: None)
-    reader.loaded(0, 100, [Stored(base) for base in range(0, 100, 10)])
+    reader.loaded(0, 100, [stored(base) for base in range(0, 100, 10)])
     assert reader.at(90).base == 90
-    reader.loaded(100, 200, [Stored(base) for base in range(100, 200, 10)])  # ahead
+    reader.loaded(100, 200, [stored(base) for base in range(100, 200, 10)])  # ahead
     reader.fetch(300, lambda: None)
-    reader.loaded(300, 400, [Stored(base) for base in range(300, 400, 10)])
+    reader.loaded(300, 400, [stored(base) for base in range(300, 400, 10)])
     assert reader.at(390).base == 390
     assert log.asked == [0, 100, 300, 400]
     back = reader.at(150)
     assert back is None or back.base == 150
-    reader.loaded(400, 500, [Stored(base) for base in range(400, 500, 10)])
+    reader.loaded(400, 500, [stored(base) for base in range(400, 500, 10)])
     for offset in (210, 350, 390):
         found = reader.at(offset)
         assert found is None or found.base == offset

@@ -244,6 +244,31 @@ class Sink:
         """All that was published to an address lies in that other process: the connection might be better off there. May be said often."""
 
 
+class Nobody(Sink):
+    """Of attachments whose connection is gone."""
+
+    __slots__ = ()
+
+    def completed(self, call: Call) -> None:
+        """Nobody hears it."""
+
+    def deliver(self, delivery: Delivery) -> int:
+        """Nobody gets it."""
+        return -1
+
+    def cancelled(self, token: Any) -> None:
+        """Nobody hears it."""
+
+    def revoked(self, reason: str) -> None:
+        """Nobody hears it."""
+
+    def throttle(self, blocked: bool, reason: str) -> None:
+        """Nobody hears it."""
+
+
+NOBODY = Nobody()
+
+
 class Attachment:
     """One connection's side of the port.
 
@@ -289,6 +314,11 @@ class Attachment:
     def close(self) -> None:
         """The connection has ended: cancel its consumers, release its leases, delete its exclusive queues. Idempotent."""
         raise NotImplementedError
+
+    def end(self) -> None:
+        """close(), and the session is nobody's any more: it goes now, not when it is found that it and this have only each other."""
+        self.close()
+        self.sink = NOBODY
 
 
 def complete(calls: list[Any]) -> Exception | None:

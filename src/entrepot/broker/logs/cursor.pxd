@@ -33,6 +33,7 @@ cdef class Cursor:
     cdef object on_loaded
     cdef object fetched
     cdef Py_ssize_t at_hand
+    cdef public bint used
     cdef uint64_t next_offset
     cdef Py_ssize_t next_position
 
@@ -40,6 +41,7 @@ cdef class Cursor:
     cpdef int locate(self, uint64_t offset) except -2
     cpdef bint is_ready(self, int tag) except? True
     cpdef object let_go(self)
+    cpdef object rest(self)
     @cython.locals(data=bytes)
     cpdef bytes data(self)
     @cython.locals(codec=EntryCodec, data=bytes)

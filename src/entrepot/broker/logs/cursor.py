@@ -46,6 +46,7 @@ class Cursor:
         "shelf",
         "stored",
         "tag",
+        "used",
     )
 
     # not set before the first HERE
@@ -57,7 +58,8 @@ class Cursor:
         self.log = log
         self.on_loaded = on_loaded
         self.reader = log.reader()
-        self.at_hand = 0  # bytes of its entry, as the hub counts them; 0: it has none
+        self.at_hand = 0  # bytes of its entry and of what the reader holds, as the hub counts them; 0: it has none
+        self.used = False  # since the hub looked last
         self.base = 0
         self.end = 0
         self.form: bytes | None = None  # the translation, where the entry's own codec cannot take it apart
@@ -85,6 +87,7 @@ class Cursor:
                 return _GAP
             self.fetched = offset
             self.loading = True
+            self.reader.stretch_size = self.hub.stretch_size()
             self.reader.fetch(offset, self.loaded)
             return _LATER
         self.fetched = None
@@ -117,7 +120,8 @@ class Cursor:
         self.base = stored.base
         self.end = stored.base + entry.span
         self.next_position = -1
-        size = len(self.data()) + _OVERHEAD
+        size = len(self.data()) + _OVERHEAD + self.reader.held_bytes
+        self.used = True
         self.hub.locating(self, size, self.at_hand)
         self.at_hand = size
         return _HERE
@@ -140,6 +144,12 @@ class Cursor:
         if not self.loading and self.fetched is None:  # else what was fetched is still to be looked at
             self.reader.close()
             self.reader = self.log.reader()
+
+    def rest(self) -> None:
+        """Nothing is read here for a while, and nobody uses what locate() has found."""
+        if self.at_hand > 0:
+            self.hub.closed(self, self.at_hand)
+        self.let_go()
 
     def data(self) -> bytes:
         """The entry that locate() has found."""
@@ -181,4 +191,9 @@ class Cursor:
         if self.at_hand > 0:
             self.hub.closed(self, self.at_hand)
             self.at_hand = 0
+        self.on_loaded = _nobody
         self.reader.close()
+
+
+def _nobody() -> None:
+    """Waits for it any more."""

@@ -9,6 +9,7 @@ from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
+cdef int64_t _STRETCH_MAX, _STRETCH_MIN, _STRETCHES
 cdef int64_t _STEP_RECORDS, _STEP_BYTES, _LOOKED_AT, _STEPS_MAX
 cdef int _OPAQUE, _WHOLE, _VALUE
 cdef Py_ssize_t _LARGE, _BATCH_HEADER
@@ -61,6 +62,9 @@ cdef class Hub:
     cpdef bytes translate(self, Entry entry, bytes data, int64_t base, EntryCodec codec, bytes address)
     cpdef object locating(self, object cursor, Py_ssize_t size, Py_ssize_t before)
     cpdef object closed(self, object cursor, Py_ssize_t size)
+    @cython.locals(size=int64_t)
+    cpdef int64_t stretch_size(self) except -1
+    cpdef object make_room(self)
     @cython.locals(located=dict)
     cpdef object let_go(self)
     cpdef bint is_spent(self) except? True

@@ -24,12 +24,15 @@ TURN_MAX = 20_000  # records delivered in one turn of the loop before others hav
 NO_ADDRESS = b"\x00\x00"
 
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
-LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
+LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand, and of the stretches around them that were read from the disk
+STRETCH_BYTES_MAX, STRETCH_BYTES_MIN = 256 << 10, 16 << 10  # that one of them reads at once
+STRETCHES = 8  # small entries take four times as much in memory, and as many are read ahead
 LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once; of one that is looked into: a long one
 STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond,
 LOOKED_AT_BYTES = 384  # where each octet is looked at
 STEPS_MAX = 2000  # of translating in a tick; the entry that passes it is the last
 _TURN_MAX = TURN_MAX
+_STRETCH_MAX, _STRETCH_MIN, _STRETCHES = STRETCH_BYTES_MAX, STRETCH_BYTES_MIN, STRETCHES
 _STEP_RECORDS, _STEP_BYTES, _LOOKED_AT, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, LOOKED_AT_BYTES, STEPS_MAX
 _OPAQUE = OPAQUE
 _WHOLE = OPAQUE | CONTROL
@@ -213,7 +216,7 @@ class Hub:
         self.now = 0
         self.translation_steps = 0
         if self.located_bytes > self.located_max_bytes:
-            self.let_go()
+            self.make_room()
         if self.held:
             return
         dirty = self.dirty
@@ -242,7 +245,7 @@ class Hub:
             self._schedule()
 
     def locating(self, cursor: Any, size: int, before: int) -> None:
-        """A cursor has an entry of so many bytes at hand, until its queue is read again: of many that is much. `before`: the last one's; 0: it had none."""
+        """A cursor has so many bytes at hand, until its queue is read again: of many that is much. `before`: as it said last; 0: it had none."""
         if before == 0:
             self.located[cursor] = None
         self.located_bytes += size - before
@@ -250,9 +253,24 @@ class Hub:
             self._schedule()
 
     def closed(self, cursor: Any, size: int) -> None:
-        """A cursor that has an entry of so many bytes at hand is not used any more."""
+        """A cursor that has so many bytes at hand has them no more."""
         del self.located[cursor]
         self.located_bytes -= size
+
+    def stretch_size(self) -> int:
+        """How many bytes a cursor reads at once: all that have something at hand share what there may be."""
+        size: int = self.located_max_bytes // (_STRETCHES * (len(self.located) + 1))
+        return max(_STRETCH_MIN, min(_STRETCH_MAX, size))
+
+    def make_room(self) -> None:
+        """Between two turns: cursors that were not used since the last time let go of what they have; if that is not enough, all do."""
+        for cursor in list(self.located):
+            if cursor.used:
+                cursor.used = False
+            else:
+                cursor.rest()
+        if self.located_bytes > self.located_max_bytes:
+            self.let_go()
 
     def let_go(self) -> None:
         """Between two turns, when nobody uses what a cursor has found."""

@@ -296,6 +296,7 @@ class LiveObjects:
             owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
             self.consumer_gone(consumer)
+        queue.consumers = []
 
     def drop_unnamed(self, logs: Iterable[Log]) -> None:
         """Drop those that no definition names."""

@@ -179,22 +179,22 @@ class SessionOperations:
     def _leave(self, session: Session, expiry_s: int, drop_will: bool, done: Any) -> None:
         """Have its owner know that its connection has left it, however long that takes."""
         question = DetachSession(session.door.namespace, session.name, session.generation, expiry_s, drop_will)
+        session.owner.ask(question, partial(self._left, session, question, done))
 
-        def answered(error: NotDone | None, answer: Any) -> None:
-            if error is None or isinstance(error, Refused):
-                done(error, answer)
-            else:
-                self._broker.scheduler.call_later(AGAIN_S, again)
+    def _left(self, session: Session, question: DetachSession, done: Any, error: NotDone | None, answer: Any) -> None:
+        if error is None or isinstance(error, Refused):
+            done(error, answer)
+        else:
+            self._broker.scheduler.call_later(AGAIN_S, self._leave_again, session, question, done)
 
-        def again() -> None:
-            try:
-                session.owner = self._broker.owners.owner_of(session.shard)
-            except Unavailable as error:
-                answered(error, None)
-            else:
-                session.owner.ask(question, answered)
-
-        session.owner.ask(question, answered)
+    def _leave_again(self, session: Session, question: DetachSession, done: Any) -> None:
+        left = partial(self._left, session, question, done)
+        try:
+            session.owner = self._broker.owners.owner_of(session.shard)
+        except Unavailable as error:
+            left(error, None)
+        else:
+            session.owner.ask(question, left)
 
     def _forget(self, session: Session) -> None:
         del self._sessions[session.number]

@@ -219,7 +219,7 @@ class LocalOwner(Owner):
         elif disposition == _UNSENT:
             queue.release(consumer, first, count, False)
         else:
-            queue.reject(consumer, first, count)
+            queue.bury(consumer, first, count, "rejected")
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner."""

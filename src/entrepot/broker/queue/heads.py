@@ -32,3 +32,34 @@ class Heads(Protocol):
 
     def close(self) -> None:
         """See HeadDrops."""
+
+
+class NoHeads:
+    """Of a queue that has ended: nothing leaves it any more."""
+
+    def expire(self) -> int:
+        """None are."""
+        return 0
+
+    def drop_overflow(self) -> None:
+        """None are."""
+
+    def drop_first(self, count: int) -> int:
+        """None are."""
+        return 0
+
+    def bury_overdelivered(self) -> None:
+        """None are."""
+
+    def release_or_bury(self, consumer: Consumer, first: int, count: int) -> int:
+        """None are."""
+        return 0
+
+    def set_timer(self) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """It is."""
+
+
+NO_HEADS = NoHeads()

@@ -185,6 +185,9 @@ class PriorityQueue(Queue):
                 while level.heads.expire():
                     pass
                 level.heads.set_timer()
+            if (self.deserted or level.subscription.ready_count == 0) and level.cursor.reader.held_bytes > 0:
+                level.cursor.rest()
+        self.deserted = False
 
     def _gather(self) -> None:
         """Of all levels: what came to be ready, or was taken."""

@@ -50,6 +50,7 @@ cdef class Queue(LogOwner):
     cdef public list consumers
     cdef Py_ssize_t turn
     cdef bint prioritised
+    cdef bint deserted
     cdef public object on_unused
     # reading
     cdef Cursor cursor

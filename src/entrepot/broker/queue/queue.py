@@ -17,7 +17,7 @@ from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.queue.dead_letters import DeadLetters
 from entrepot.broker.queue.delivery_counts import DeliveryCounts
-from entrepot.broker.queue.heads import BURY_MAX, Heads
+from entrepot.broker.queue.heads import BURY_MAX, NO_HEADS, Heads
 from entrepot.broker.subscription.consumer import BROKER_ID, Consumer
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions.log_transactions import Transactions
@@ -51,6 +51,7 @@ class Queue(LogOwner):
         "dead_letters",
         "definition",
         "delivery_limit",
+        "deserted",
         "ended",
         "expirable",
         "fresh_from",
@@ -83,12 +84,10 @@ class Queue(LogOwner):
 
     def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str, heads: Callable[[Queue], Heads]) -> None:
         policy = definition.policy
-        self.dirty = False
         self.definition, self.name = definition, definition.name
         self.hub = hub
-        self.store = store
-        self.log = log
-        self.origin = 0  # what consumers are told of offsets is so much more
+        self.store, self.log = store, log
+        self.dirty, self.origin = False, 0  # origin: what consumers are told of offsets is so much more
         self.message_ttl_ms = -1 if policy.message_ttl_ms is None else policy.message_ttl_ms
         self.length_max = -1 if policy.max_length is None else policy.max_length
         self.bytes_max = -1 if policy.max_length_bytes is None else policy.max_length_bytes
@@ -102,7 +101,7 @@ class Queue(LogOwner):
         if policy.dead_letter_exchange is not None:
             self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried, self.take_over)
         self.consumers: list[Consumer] = []
-        self.turn, self.prioritised = 0, False
+        self.turn, self.prioritised, self.deserted = 0, False, False  # deserted: the last consumer has gone, which dispatch() has not seen yet
         self.on_unused: Any = None
         self.cursor = Cursor(hub, log, self._loaded)
         self.marking = False
@@ -198,7 +197,8 @@ class Queue(LogOwner):
             self.consumers.remove(consumer)
         self._note_priorities()
         self.hub.mark_dirty(self)
-        if not self.consumers and self.on_unused is not None:
+        self.deserted = not self.consumers
+        if self.deserted and self.on_unused is not None:
             self.on_unused(self)
 
     def _note_priorities(self) -> None:
@@ -274,6 +274,9 @@ class Queue(LogOwner):
             while self.heads.expire():
                 pass
             self.heads.set_timer()
+        if (self.deserted or self.subscription.ready_count == 0) and self.cursor.reader.held_bytes > 0:
+            self.cursor.rest()
+        self.deserted = False
 
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
@@ -466,7 +469,7 @@ class Queue(LogOwner):
 
     def release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
         """Back to its place, to be delivered again; how many. What was delivered too often is buried instead."""
-        if self.delivery_limit >= 0 and count_delivery:
+        if self.delivery_limit >= 0 and count_delivery and not self.ended:
             released: int = self.heads.release_or_bury(consumer, first, count)
             return released
         return self.release_now(consumer, first, count, count_delivery)
@@ -510,10 +513,6 @@ class Queue(LogOwner):
             self.hub.settled_count += ended
             self.discard_settled()
         self.hub.mark_dirty(self)
-
-    def reject(self, consumer: Consumer, first: int, count: int) -> None:
-        """Dead-letter, or drop where there is no dead-letter target."""
-        self.bury(consumer, first, count, "rejected")
 
     def release_all(self, consumer: Consumer) -> None:
         """Everything that the consumer holds goes back, but for what is being buried."""
@@ -587,9 +586,10 @@ class Queue(LogOwner):
 
     def close(self, gone: NotDone | None = None) -> None:
         """The queue is deleted, or open elsewhere: no more work, and `gone` for whoever asks."""
-        self.ended = True
-        self.gone = gone or Refused(Reason.NOT_FOUND, f"queue '{self.name}' is deleted")
+        self.ended, self.gone = True, gone or Refused(Reason.NOT_FOUND, f"queue '{self.name}' is deleted")
         self.heads.close()
+        self.heads = NO_HEADS  # what knows it back is let go of: it goes with the last who has it
+        self.log.owner = None
         if self.timed is not None:
             self.timed.close(self.gone)
         self.cursor.close()

@@ -555,4 +555,4 @@ class Session(Sink):
         self.by_stream.clear()
         self.recent = None
         if self.attachment is not None:
-            self.attachment.close()
+            self.attachment.end()

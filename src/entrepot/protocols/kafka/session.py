@@ -469,4 +469,4 @@ class Session(Sink):
         self.asked.clear()
         self.fetches.clear()
         if self.attachment is not None:
-            self.attachment.close()
+            self.attachment.end()

@@ -366,3 +366,5 @@ class Session(State):
         if self.state != CLOSED:
             self.release()
             self.state = CLOSED
+        if self.attachment is not None:
+            self.attachment.end()

@@ -429,7 +429,7 @@ class Session(Sink):
         """Begin anew; nothing is under way but the request that now begins."""
         for caller in self.by_key_id.values():
             for attachment in caller.attachments.values():
-                attachment.close()
+                attachment.end()
         self.by_key_id.clear()
         self.last_start = b""
         self.last_caller = None
@@ -441,7 +441,7 @@ class Session(Sink):
         if attachment is None:
             if len(caller.attachments) >= CALLERS_MAX:
                 for other in caller.attachments.values():
-                    other.close()
+                    other.end()
                 caller.attachments.clear()
                 caller.targets.clear()
             if self.callers.accounts.apart and not self.callers.accounts.has(namespace):

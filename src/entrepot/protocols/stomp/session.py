@@ -572,6 +572,8 @@ class Session(Sink):
         """See net.session.Session."""
         self.state = CLOSED
         self.release()
+        if self.attachment is not None:
+            self.attachment.end()
 
 
 def _overrun(session: Session) -> bool:

@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.model.entry cimport Entry, StoredEntry, stored_entry
+from entrepot.model.entry cimport Entry, StoredEntry, bytes_of, stored_entry
 from entrepot.model.octets cimport get_u64_le_ba, put_u64_le, resize_ba, take_ba
 from entrepot.model.ranges cimport RangeSet
 from entrepot.store.interface cimport Log, LogReader
@@ -12,6 +12,7 @@ from entrepot.store.local.index cimport Rows
 cdef Py_ssize_t _OVERHEAD
 cdef Py_ssize_t _FETCH
 cdef Py_ssize_t _PACK_AT
+cdef Py_ssize_t _PACK_TAIL_AT
 
 
 @cython.final

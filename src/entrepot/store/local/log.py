@@ -15,20 +15,20 @@ from typing import Any
 
 import cython
 
-from entrepot.model.entry import Entry, StoredEntry
+from entrepot.model.entry import ENTRY_OVERHEAD, Entry, StoredEntry
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log, LogReader
 from entrepot.store.local.index import Rows
 
 if not cython.compiled:
-    from entrepot.model.entry import stored_entry
+    from entrepot.model.entry import bytes_of, stored_entry
     from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba, take_ba
 
-ENTRY_OVERHEAD = 320  # bytes of objects around a cached entry's data
 FETCH_SIZE = 256 * 1024
 _OVERHEAD = ENTRY_OVERHEAD
 _FETCH = FETCH_SIZE
 _PACK_AT = 256
+_PACK_TAIL_AT = 16  # of ten thousand logs each has a tail
 
 
 class LocalLog(Log):
@@ -189,7 +189,7 @@ class LocalLog(Log):
                 self.tail = []
                 resize_ba(self.tail_bases, 0)
                 self.tail_head = 0
-        elif head >= _PACK_AT and head * 2 > n:
+        elif head >= _PACK_TAIL_AT and head * 2 > n:
             self.tail_gone += head
             del self.tail[:head]
             del self.tail_bases[: head * 8]
@@ -425,6 +425,7 @@ class LocalReader(LogReader):
     def __init__(self, log: LocalLog) -> None:
         self.log = log
         self.stretch_size = _FETCH
+        self.held_bytes = 0  # of both stretches
         self.hint = 0  # number of the tail's entry that was last read, counted from the log's first ever in this process
         self.fetched: list[StoredEntry] = []  # what lies in [fetched_first, fetched_end), ascending
         self.fetched_first = 0
@@ -508,6 +509,7 @@ class LocalReader(LogReader):
         self.ahead = []
         self.ahead_first = 0
         self.ahead_end = 0
+        self.held_bytes = bytes_of(self.fetched)
         return 0
 
     def read_ahead(self) -> int:
@@ -517,6 +519,7 @@ class LocalReader(LogReader):
             self.ahead_loading = True
             self.ahead = []  # what was ahead of an earlier stretch, which lies before this one
             self.ahead_first = self.ahead_end = self.fetched_end
+            self.held_bytes = bytes_of(self.fetched) + self.stretch_size  # about
             log.store.fetch(self, self.fetched_end)
         return 0
 
@@ -542,12 +545,14 @@ class LocalReader(LogReader):
         if self.ahead_loading:
             self.ahead_loading = False
             if self.closed:
+                self.held_bytes = 0
                 if self.done is not None:  # closed, and asked for something since: that waits for this end
                     self.go_on(self.wanted)
                 return
             self.ahead = entries
             self.ahead_first = min(self.ahead_first, first)
             self.ahead_end = end
+            self.held_bytes = bytes_of(self.fetched) + bytes_of(entries)
             if self.done is None:
                 return
             if self.at(self.wanted) is None:
@@ -562,6 +567,7 @@ class LocalReader(LogReader):
         self.fetched_first = min(self.wanted, first)
         self.fetched_end = end
         self.hint_fetched = 0
+        self.held_bytes = bytes_of(entries) + bytes_of(self.ahead)
         done = self.done
         if done is None:
             return  # closed meanwhile
@@ -583,5 +589,6 @@ class LocalReader(LogReader):
         self.ahead = []
         self.ahead_end = 0
         self.ahead_first = 0
+        self.held_bytes = 0
         self.closed = True
         self.done = None
