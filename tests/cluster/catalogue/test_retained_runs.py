@@ -7,7 +7,6 @@ from brokers import Process
 from test_shared_across import Connected, ValuesCluster
 from whole_brokers import Here, WholeProcess
 
-from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
 from entrepot.cluster.owners.crossing import Crossing
@@ -72,9 +71,6 @@ class Run:
         self.cluster.restart(number)
         self.connections[number] = Connected(self.cluster.processes[number])
         self.cluster.wait_open()
-        if number == 0:
-            self.connections[0].declare("kept")  # a start that keeps nothing has the epoch of the one before
-            self.connections[0].ask(r.DeleteQueue("kept"))
 
     def look(self):
         """What was heard before it is asked for, or something later, is what is there."""
