@@ -57,6 +57,17 @@ def test_promises_hold_over_three_workers():
     run_seeds(range(WORKERS_SEEDS), kind=WorkersSessionsRun)
 
 
+@pytest.mark.parametrize(
+    ("kind", "owners", "seed"),
+    [
+        *((WorkersSessionsRun, None, seed) for seed in (37, 158, 172, 366)),  # a session was opened a second time, for an owner that returned
+        (SessionsRun, LinkedOwnerTable, 104),  # a client published before it was told that its session is open
+    ],
+)
+def test_seeds_that_failed(kind, owners, seed):
+    run_seeds([seed], owners, kind)
+
+
 @pytest.mark.long
 def test_promises_hold_over_three_workers_for_five_hundred_seeds():
     run_seeds(range(500), kind=WorkersSessionsRun)

@@ -230,6 +230,7 @@ class Client:
         """It goes on with what it had not finished."""
         connection = self.connection
         assert connection is not None
+        connection.is_open = True
         for number, (body, releasing) in self.published.items():
             if releasing:
                 connection.up(connection.server_release, number)
@@ -271,7 +272,7 @@ class Connection(Sink):
         run = client.run
         self.run = run
         self.client = client
-        self.is_open = False
+        self.is_open = False  # and its client knows
         self.is_given_up = False  # by its client, and the broker does not know
         self.ended = False
         self._last_s = 0.0
@@ -422,7 +423,6 @@ class Connection(Sink):
         run.resumed += len(self.busy)
         self._ask(r.Consume(client.name, "c", limit=LIMIT, exclusive=True), lambda _: None)
         if client.connection is self:
-            self.is_open = True
             self.down(client.opened)
         for number in sorted(self.busy):
             self.down(client.release, number)
