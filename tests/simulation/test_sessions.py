@@ -14,6 +14,7 @@ from entrepot.broker.sessions import session_table
 from entrepot.broker.sessions.late_wills import LateWills
 from entrepot.broker.sessions.session_state import RELEASED
 from entrepot.broker.sessions.session_table import SessionTable
+from entrepot.cluster.owners import asked
 from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 from entrepot.simulation.sessions_run import SessionsRun
 from entrepot.simulation.store_model import Violation
@@ -162,3 +163,23 @@ def test_wills_of_who_is_back(monkeypatch):
     end_will = SessionTable._end_will
     monkeypatch.setattr(SessionTable, "_end_will", lambda self, kept, publishes: end_will(self, kept, True))
     caught("will")
+
+
+@pytest.mark.once
+def test_wills_that_wait_for_a_worker_that_is_dead(monkeypatch):
+    monkeypatch.setattr(SessionTable, "front_ended", lambda *_: None)
+    caught("will", kind=WorkersSessionsRun)
+
+
+@pytest.mark.once
+def test_openings_that_are_asked_for_again_of_an_owner_that_returns(monkeypatch):
+    monkeypatch.setattr(asked, "ONCE", frozenset())
+    caught("will", kind=WorkersSessionsRun)
+
+
+@pytest.mark.once
+def test_released_numbers_that_are_forgotten_by_workers(monkeypatch):
+    """What was received, and is taken over at once at another worker, would come twice."""
+    note = SessionTable.note
+    monkeypatch.setattr(SessionTable, "note", lambda self, said, nacked: note(self, said._replace(adds=[]) if said.released else said, nacked))
+    caught("does not come to its end", " times", " again", kind=WorkersSessionsRun)

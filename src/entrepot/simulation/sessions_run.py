@@ -198,6 +198,7 @@ class Client:
         self.connection: Connection | None = None
         self.connections: list[Connection] = []  # also those that it has given up, and the broker does not know
         self.last_will: Will | None = None
+        self.last_opening_is_known = False  # it is `last_will`'s, or of a connection without one
 
     @property
     def is_done(self) -> bool:
@@ -302,6 +303,7 @@ class Connection(Sink):
             run.wills.append(will)
             data = rewriting.Parts({}, None, will.body).packed()
             fields = s.Will(make_address(TOPIC, "will.x"), run.codec.tag, run.codec.version, 0, data, len(will.body), will.delay_s)
+        client.last_opening_is_known = False
         self._ask(s.OpenSession(client.name, expiry_s=s.FOREVER_S, will=fields), self._is_open)
 
     def _ask(self, request: Any, then: Callable[[Any], None]) -> None:
@@ -414,6 +416,7 @@ class Connection(Sink):
             self.lose()
             return
         before, client.last_will = client.last_will, self.will
+        client.last_opening_is_known = client.connection is self
         if before is not None and before.delay_s and before.left_s >= 0 and run.loop.time() < before.left_s + before.delay_s - MARGIN_S:
             before.expected = 0
         if self.will is not None:
