@@ -11,6 +11,7 @@ from entrepot.broker.calls.port import DONE, Attachment, Sink, make_publish
 from entrepot.broker.catalogue.shared import Shared
 from entrepot.broker.operations.retaining import Retaining
 from entrepot.cluster.catalogue.deciding import Deciding
+from entrepot.cluster.owners.served_owner import ServedOwner
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.workers_retained_run import WorkersRetainedRun
 from entrepot.simulation.workers_shared_run import LOOSE, WorkersSharedRun
@@ -124,3 +125,9 @@ def test_a_group_that_goes_with_one_of_its_members(monkeypatch):
 def test_groups_that_are_swept_before_their_members_are_known(monkeypatch):
     monkeypatch.setattr(Deciding, "_all_are_here", lambda self: True)
     caught(WorkersSharedRun, "is told that it is gone")
+
+
+@pytest.mark.once
+def test_what_members_held_that_died_with_their_worker(monkeypatch):
+    monkeypatch.setattr(ServedOwner, "dead", lambda self: None)
+    caught(WorkersSharedRun, "are lost")

@@ -140,5 +140,3 @@ class Peer(Sink):
 
     def elsewhere(self, process: str) -> None:
         """See Sink."""
-
-

@@ -195,4 +195,3 @@ class Look(Peer):
     def lost(self) -> None:
         """See Peer."""
         self.run.looks.remove(self)
-

@@ -7,6 +7,8 @@ from mqtt_bench import Bench, Client
 from mqtt_wire import DISCONNECT, ack, listed, packet, publish, string, subscribe, u32, unsubscribe
 
 from entrepot.broker.calls.requests import Bind
+from entrepot.broker.operations.session_opening import Opening
+from entrepot.model.errors import OutcomeUnknown
 
 CONNACK = ("CONNACK", 1, 0)
 
@@ -237,6 +239,17 @@ def test_who_may_not_have_a_session(bench: Bench) -> None:
     client = bench.client(5)
     client.send(connect("k", 5, 10, False))
     assert [one[:3] for one in client.hear()] == [("CONNACK", 0, 0x87)]
+
+
+@pytest.mark.parametrize(("version", "code"), [(3, 3), (4, 3), (5, 0x89)])
+def test_whose_session_may_be_open_or_not_is_to_come_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, version: int, code: int) -> None:
+    def begin(opening: Opening) -> None:
+        raise OutcomeUnknown("its owner has ended amid it")
+
+    monkeypatch.setattr(Opening, "begin", begin)
+    client = bench.client(version)
+    client.send(connect("k", version, 10, False))
+    assert [one[:3] for one in client.hear()] == [("CONNACK", 0, code)]
 
 
 def test_not_more_is_sent_again_than_the_client_takes(bench: Bench) -> None:
