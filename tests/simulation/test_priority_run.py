@@ -1,4 +1,4 @@
-"""A queue with priorities over a simulated disk: the highest that is ready first, what is given back in its place, nothing lost or twice over crashes and moves.
+"""A queue with priorities over a simulated disk: the highest that is ready first, what is given back in its place, nothing lost or twice over crashes.
 
 ENTREPOT_PRIORITY_SEEDS=n runs that many; ENTREPOT_SEED=n only that one. The long version runs 500.
 """

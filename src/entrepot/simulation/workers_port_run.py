@@ -1,4 +1,4 @@
-"""WorkersPortRun: three workers as one broker, connections at the port of each of them, and Workers' nemesis. Derived runs say what these do, and what must hold.
+"""WorkersPortRun: three workers as one broker, connections at the port of each, and Workers' nemesis. Derived runs say what these do, and what must hold.
 
 What a connection asks for one after the other is a generator of requests, which is sent the results. It ends with its connection, wherever it is.
 """

@@ -1,6 +1,6 @@
 """WorkersSharedRun: shared subscriptions over three workers that are killed, stand still and lose their links; members at each of them come and go.
 
-One group has a member that is kept, so that it is there for good; the other one is there while one of its members is. Of each message that was confirmed while a
+One group has a member that is kept, so that it is there for good; the other is there while one of its members is. Of each message that was confirmed while a
 group was there, and has been since:
 
     nothing lost   a member of the group takes it in the end

@@ -8,7 +8,6 @@ from test_shared_across import Connected, ValuesCluster
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
 
-
 KEYS = [f"k.{number}" for number in range(6)]
 
 
