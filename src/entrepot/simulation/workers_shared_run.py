@@ -9,8 +9,10 @@ group was there, and has been since:
 
 from __future__ import annotations
 
+from functools import partial
+
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Delivery, make_publish, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Call, Delivery, make_publish, make_settle
 from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
 from entrepot.broker.front.parting import make_address
 from entrepot.model.errors import NotDone
@@ -137,9 +139,11 @@ class Publisher(Peer):
             call = make_publish(1, make_address("amq.topic", "x.y"), codec.tag, codec.version, 0, data, 1, len(body))
             call.confirm = True
             there = [(group, group.gone_count) for group in run.groups.values() if group.count]
-            self.submit(call, lambda call, body=body, there=there: self._confirmed(body, there) if call.outcome == DONE else None)
+            self.submit(call, partial(self._answered_of, body, there))
 
-    def _confirmed(self, body: bytes, there: list[tuple[Group, int]]) -> None:
+    def _answered_of(self, body: bytes, there: list[tuple[Group, int]], call: Call) -> None:
+        if call.outcome != DONE:
+            return
         self.run.confirmed += 1
         for group, gone_count in there:
             if group.gone_count == gone_count:  # it was there all the while
