@@ -24,7 +24,7 @@ from entrepot.store.local import store
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_SESSIONS_SEEDS", "50" if COMPILED else "4"))
 LINKED_SEEDS = 12 if COMPILED else 2
-WORKERS_SEEDS = 20 if COMPILED else 2
+WORKERS_SEEDS = 16 if COMPILED else 2
 NOTICED = 40  # seeds, of which one notices what is broken
 ONLY = os.environ.get("ENTREPOT_SEED")
 
