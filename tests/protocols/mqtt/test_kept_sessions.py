@@ -6,9 +6,11 @@ import pytest
 from mqtt_bench import Bench, Client
 from mqtt_wire import DISCONNECT, ack, listed, packet, publish, string, subscribe, u32, unsubscribe
 
+from entrepot.broker.calls.port import Publish
 from entrepot.broker.calls.requests import Bind
+from entrepot.broker.front.gathering import Gathering
 from entrepot.broker.operations.session_opening import Opening
-from entrepot.model.errors import OutcomeUnknown
+from entrepot.model.errors import OutcomeUnknown, Unavailable
 
 CONNACK = ("CONNACK", 1, 0)
 
@@ -250,6 +252,26 @@ def test_whose_session_may_be_open_or_not_is_to_come_again(bench: Bench, monkeyp
     client = bench.client(version)
     client.send(connect("k", version, 10, False))
     assert [one[:3] for one in client.hear()] == [("CONNACK", 0, code)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("retain", [False, True])
+def test_what_some_have_and_others_cannot_be_asked_to_take_is_sent_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, version: int, retain: bool) -> None:
+    """Neither done nor refused."""
+    writer = bench.connected("w", version)
+    kept(bench).subscribe(b"a", 1)
+    bench.connected("r").subscribe(b"a", 1)
+    writer.publish(b"a", b"1", 1, 1, retain=True)
+    writer.hear()
+    gather = Gathering.publish
+    monkeypatch.setattr(Gathering, "publish", lambda self, call, parts: gather(self, call, [*parts, (_away, (0,))]))
+    writer.publish(b"a", b"2", 1, 2, retain=retain)
+    assert writer.hear() == ([("DISCONNECT", 0x89)] if version == 5 else [])
+    assert writer.ended
+
+
+def _away(part: Publish) -> bool:
+    raise Unavailable("away")
 
 
 def test_not_more_is_sent_again_than_the_client_takes(bench: Bench) -> None:
