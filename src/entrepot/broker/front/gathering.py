@@ -1,8 +1,9 @@
 """Gathering: what is published to several owners at once is done when the last of them has all of it durable; nacked is what any of them nacks.
 
 Atomic is only what one owner does. Where one refuses, or cannot be reached, after another has taken its part, the records are nacked: they may lie
-somewhere, and whoever sends them again is sure to have them everywhere. Where they are nacked for somebody could not be reached, the call has that for its
-`error`: a protocol in which a message that is refused is not sent again says nothing of it then, and ends the connection. Each owner is sent a Publish of its own, which it answers.
+somewhere, and whoever sends them again is sure to have them everywhere. Where that is for somebody who could not be reached, the call has that for its `error`:
+a protocol whose clients do not send again what is refused says nothing of it, and ends the connection. Each owner is sent a Publish of its own, which it
+answers.
 """
 
 from __future__ import annotations
