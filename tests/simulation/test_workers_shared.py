@@ -45,7 +45,7 @@ def test_last_values_are_there():
 
 
 def test_who_shares_has_each_message_once():
-    runs = run_seeds(WorkersSharedRun, range(SEEDS))
+    runs = run_seeds(WorkersSharedRun, [*range(SEEDS), 1430])  # there one takes what its owner never hears of, for its worker stands still
     if SEEDS >= 8:
         assert sum(run.shared for run in runs) > 100 * SEEDS
         assert sum(run.left for run in runs) > SEEDS

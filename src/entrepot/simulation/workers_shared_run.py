@@ -39,7 +39,7 @@ class Group:
         self.must: set[bytes] = set()  # that it may not lose
         self.given: set[bytes] = set()
         self.held: dict[bytes, Member] = {}
-        self.taken: dict[bytes, Member] = {}
+        self.taken: dict[bytes, tuple[Member, int]] = {}  # by whom, and how often somebody had stood still; -1: so did its own worker
         self.gone_count = 0  # how often nobody was a member
 
 
@@ -187,10 +187,10 @@ class Member(Peer):
         records = self.run.codec.split(delivery.data, delivery.position, delivery.count)
         for index, record in enumerate(records):
             body = bytes(rewriting.take_apart(record).body)
-            holder, taker = group.held.get(body), group.taken.get(body)
+            holder, (taker, taken_at) = group.held.get(body), group.taken.get(body, (None, 0))
             if holder is not None and holder.held[body][2] == stood:
                 self.run.violated(f"{body!r} is given to a second member of {group.name}")
-            if taker is not None and not taker.is_over:
+            if taker is not None and not taker.is_over and taken_at == stood:  # who stands still has not said so, and its owner does not wait for it for ever
                 self.run.violated(f"{body!r} was taken, and comes to another member of {group.name}")
             if body in group.given and not delivery.redelivered:
                 self.run.violated(f"{body!r} comes a second time to {group.name}, and is not marked")
@@ -219,7 +219,7 @@ class Member(Peer):
         if self.group.held.get(body) is self:
             del self.group.held[body]
         if disposition == ACCEPT:
-            self.group.taken[body] = self
+            self.group.taken[body] = (self, -1 if self.door.process.is_stopped else self.run.workers.stopped_count)
         self.door.submit(make_settle(1, consumer, offset, 1, disposition))
 
     def leave(self) -> None:
