@@ -208,6 +208,7 @@ class TestGathering:
         for owner, answer in zip(owners, answers, strict=True):
             owner.answer(answer)
         assert (call.outcome, call.nacked) == (outcome, nacked)
+        assert outcome != DONE or call.error is (AWAY if AWAY in answers else None)
         assert self.told == [call]
 
     @pytest.mark.parametrize("error", [FULL, AWAY])
@@ -222,7 +223,7 @@ class TestGathering:
         call, complete, _ = self.published(first, Scripted(AWAY), last)
         assert (complete, last.got) == (False, [])
         first.answer()
-        assert (call.outcome, call.nacked) == (DONE, [0, 1, 2, 3])
+        assert (call.outcome, call.nacked, call.error) == (DONE, [0, 1, 2, 3], AWAY)
 
     def test_all_answer_at_once(self):
         call, complete, _ = self.published(Scripted([0]), Scripted([0, 1]))

@@ -246,3 +246,22 @@ def test_a_start_that_finds_another_process_down_waits_for_it_too(returns: bool)
     assert answers == [Unavailable]
     with pytest.raises(Unavailable):
         w1.broker.owners.owner_of(2)
+
+
+def test_no_two_starts_of_who_decides_have_one_epoch_that_others_heard_of() -> None:
+    """Killed twice in quick succession: who followed may not take what the second says for a continuation of what the first said."""
+    workers = three()
+    w0, w1, _ = workers.all
+    heard = []
+    for after_s in (0.003, 0.01, 0.02, 0.05, 0.1, 0.3, 0.3):
+        gone(workers, w0)
+        w0.disk.crash()
+        w0.start()
+        heard.append(set())
+        for _ in range(int(after_s * 1000)):
+            workers.loop.run_for(0.001)
+            heard[-1].add((w1.member.following.epoch, w1.member.following.link is w1.member.links.get("w0") is not None))
+    epochs = [{epoch for epoch, is_its in found if is_its} for found in heard]
+    assert any(epochs)
+    assert all(not (one & other) for number, one in enumerate(epochs) for other in epochs[:number])
+    workers.settle()

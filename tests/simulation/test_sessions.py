@@ -14,6 +14,7 @@ from entrepot.broker.sessions import session_table
 from entrepot.broker.sessions.late_wills import LateWills
 from entrepot.broker.sessions.session_state import RELEASED
 from entrepot.broker.sessions.session_table import SessionTable
+from entrepot.cluster.owners import asked
 from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 from entrepot.simulation.sessions_run import SessionsRun
 from entrepot.simulation.store_model import Violation
@@ -23,7 +24,7 @@ from entrepot.store.local import store
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_SESSIONS_SEEDS", "50" if COMPILED else "4"))
 LINKED_SEEDS = 12 if COMPILED else 2
-WORKERS_SEEDS = 20 if COMPILED else 2
+WORKERS_SEEDS = 16 if COMPILED else 2
 NOTICED = 40  # seeds, of which one notices what is broken
 ONLY = os.environ.get("ENTREPOT_SEED")
 
@@ -55,6 +56,17 @@ def test_promises_hold_over_links(owners):
 
 def test_promises_hold_over_three_workers():
     run_seeds(range(WORKERS_SEEDS), kind=WorkersSessionsRun)
+
+
+@pytest.mark.parametrize(
+    ("kind", "owners", "seed"),
+    [
+        *((WorkersSessionsRun, None, seed) for seed in (37, 158, 172, 366)),  # a session was opened a second time, for an owner that returned
+        (SessionsRun, LinkedOwnerTable, 104),  # a client published before it was told that its session is open
+    ],
+)
+def test_seeds_that_failed(kind, owners, seed):
+    run_seeds([seed], owners, kind)
 
 
 @pytest.mark.long
@@ -151,3 +163,23 @@ def test_wills_of_who_is_back(monkeypatch):
     end_will = SessionTable._end_will
     monkeypatch.setattr(SessionTable, "_end_will", lambda self, kept, publishes: end_will(self, kept, True))
     caught("will")
+
+
+@pytest.mark.once
+def test_wills_that_wait_for_a_worker_that_is_dead(monkeypatch):
+    monkeypatch.setattr(SessionTable, "front_ended", lambda *_: None)
+    caught("will", kind=WorkersSessionsRun)
+
+
+@pytest.mark.once
+def test_openings_that_are_asked_for_again_of_an_owner_that_returns(monkeypatch):
+    monkeypatch.setattr(asked, "ONCE", frozenset())
+    caught("will", kind=WorkersSessionsRun)
+
+
+@pytest.mark.once
+def test_released_numbers_that_are_forgotten_by_workers(monkeypatch):
+    """What was received, and is taken over at once at another worker, would come twice."""
+    note = SessionTable.note
+    monkeypatch.setattr(SessionTable, "note", lambda self, said, nacked: note(self, said._replace(adds=[]) if said.released else said, nacked))
+    caught("does not come to its end", " times", " again", kind=WorkersSessionsRun)

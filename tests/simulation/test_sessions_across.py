@@ -6,7 +6,7 @@ import pytest
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
-from entrepot.broker.calls.port import DONE, PENDING, REFUSED, Sink, make_ask, make_publish
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNKNOWN, Sink, make_ask, make_publish
 from entrepot.broker.front.parting import make_address
 from entrepot.model.errors import Reason
 from entrepot.model.principal import Principal
@@ -193,3 +193,37 @@ def test_what_goes_to_an_owner_that_is_away_waits_for_nobody(group):
     group.loop.run_for(20)
     group.settle()
     assert heard(group, far) == Counter([b"1", b"2"])
+
+
+def test_an_opening_that_was_asked_for_is_not_asked_for_again_of_an_owner_that_returns(group):
+    """Somebody else may have the session since, and its will has come."""
+    name, wills = name_at(0), name_at(2, "wills")
+    me, other, last = Peer(group, group.all[1]), Peer(group, group.all[2]), Peer(group, group.all[2])
+    other.ask(r.DeclareQueue(wills, durable=True))
+    other.ask(r.Bind("amq.topic", wills, "queue", "will"))
+    other.open(name)
+    other.door.close()
+    owner, front = group.all[0], group.all[1]
+    group.loop.run_until(lambda: owner.broker.statistics()["sessions_attached"] == 0, 60)
+    call = me.submit(s.OpenSession(name, expiry_s=100, will=will_of(group, b"w")))
+    group.loop.run_until(lambda: owner.broker.statistics()["sessions_attached"] == 1, 60)
+    front.stop()
+    assert last.open(name)
+    group.kill(owner, power=False, down_s=0.5)
+    front.go_on()
+    group.loop.run_for(5)
+    group.settle()
+    assert call.outcome == UNKNOWN
+    assert last.lost == []
+    assert heard(group, wills) == Counter([b"w"])
+
+
+def test_an_opening_that_nobody_could_be_asked_for_waits_for_its_owner(group):
+    name = name_at(0)
+    me = Peer(group, group.all[1])
+    assert not me.open(name)
+    me.door.close()
+    group.loop.run_for(0.1)
+    group.kill(group.all[0], power=False, down_s=1.0)
+    group.loop.run_for(0.2)
+    assert Peer(group, group.all[2]).open(name)

@@ -200,6 +200,7 @@ class Client:
         self.connection: Connection | None = None
         self.connections: list[Connection] = []  # also those that it has given up, and the broker does not know
         self.last_will: Will | None = None
+        self.last_opening_is_known = False  # it is `last_will`'s, or of a connection without one
 
     @property
     def is_done(self) -> bool:
@@ -232,6 +233,7 @@ class Client:
         """It goes on with what it had not finished."""
         connection = self.connection
         assert connection is not None
+        connection.is_open = True
         for number, (body, releasing) in self.published.items():
             if releasing:
                 connection.up(connection.server_release, number)
@@ -273,7 +275,7 @@ class Connection(Sink):
         run = client.run
         self.run = run
         self.client = client
-        self.is_open = False
+        self.is_open = False  # and its client knows
         self.is_given_up = False  # by its client, and the broker does not know
         self.ended = False
         self._last_s = 0.0
@@ -303,6 +305,7 @@ class Connection(Sink):
             run.wills.append(will)
             data = rewriting.Parts({}, None, will.body).packed()
             fields = s.Will(make_address(TOPIC, "will.x"), run.codec.tag, run.codec.version, 0, data, len(will.body), will.delay_s)
+        client.last_opening_is_known = False
         self._ask(s.OpenSession(client.name, expiry_s=s.FOREVER_S, will=fields), self._is_open)
 
     def _ask(self, request: Any, then: Callable[[Any], None]) -> None:
@@ -415,6 +418,7 @@ class Connection(Sink):
             self.lose()
             return
         before, client.last_will = client.last_will, self.will
+        client.last_opening_is_known = client.connection is self
         if before is not None and before.delay_s and before.left_s >= 0 and run.loop.time() < before.left_s + before.delay_s - MARGIN_S:
             before.expected = 0
         if self.will is not None:
@@ -424,7 +428,6 @@ class Connection(Sink):
         run.resumed += len(self.busy)
         self._ask(r.Consume(client.name, "c", limit=LIMIT, exclusive=True), lambda _: None)
         if client.connection is self:
-            self.is_open = True
             self.down(client.opened)
         for number in sorted(self.busy):
             self.down(client.release, number)

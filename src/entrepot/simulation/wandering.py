@@ -46,6 +46,10 @@ class Wandering:
         elif what < CLOSES + OPENS and self._closed:
             self._open(self._chance.choice(self._closed))
 
+    def is_home(self, shard: int) -> bool:
+        """Whether it is open."""
+        return shard not in self._closing and shard not in self._closed
+
     def come_home(self) -> None:
         """All are open again soon, and stay so."""
         self.rate = 0.0

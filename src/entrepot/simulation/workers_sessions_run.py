@@ -1,4 +1,7 @@
-"""WorkersSessionsRun: sessions that outlive connections over three workers: SessionsRun's clients at each of them, and Workers' nemesis."""
+"""WorkersSessionsRun: sessions that outlive connections over three workers: SessionsRun's clients at each of them, and Workers' nemesis.
+
+At the end clients stay away for a while: of those whose connection was lost, or has died with its worker, the will comes once, delayed or not.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from entrepot.model.principal import Principal
 from entrepot.simulation.letters_run import NAMESPACE, bodies_of
 from entrepot.simulation.sessions_run import SessionsRun
 from entrepot.simulation.store_run import Seams
-from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
+from entrepot.simulation.workers import COUNT, POWER, TROUBLE, Worker, Workers
 from entrepot.simulation.workers_timed_run import DoorThere
 
 STEPS = 250
+AWAY_S = 15.0  # longer than until any will is due, whose owner has just started
 
 
 class WorkersSessionsRun(SessionsRun):
@@ -24,6 +28,7 @@ class WorkersSessionsRun(SessionsRun):
         self.workers = Workers.under(self, seams, on_kill=self._killed)
         self.workers.skew_ms, self.workers.drift = 0, 0.0  # delays of wills are counted by one clock here
         self.trouble = self.chance.choice(TROUBLE)
+        self.awaited = 0  # wills of clients that stayed away
 
     @property
     def is_troubled(self) -> bool:
@@ -43,9 +48,25 @@ class WorkersSessionsRun(SessionsRun):
             self.workers.check()
             self.workers.trouble(self.trouble)
         self.workers.settle()
+        self.stay_away()
         self.drain()
         self.conclude()
         return self.loop.digest()
+
+    def stay_away(self) -> None:
+        """See above. What was asked for on a connection before it was lost may still come, and be the end of a will; of that nothing is said."""
+        for client in self.clients:
+            if client.connection is not None and self.chance.random() < 0.3:
+                client.connection.lose()
+        self.workers.kill(self.chance.choice(self.workers.all), power=self.chance.random() < POWER)
+        away = [client for client in self.clients if client.connection is None and client.last_opening_is_known]
+        self.loop.run_for(AWAY_S)
+        self.workers.settle()
+        for client in away:
+            will = client.last_will
+            if will is not None and will.is_armed and will.left_s >= 0:
+                self.awaited += 1
+                will.expected = 1
 
     def attach(self, sink: Sink, name: str) -> Attachment:
         """See SessionsRun: at one of those that are there."""

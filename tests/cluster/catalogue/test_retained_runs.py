@@ -3,35 +3,10 @@
 import random
 
 import pytest
-from brokers import Process
 from test_shared_across import Connected, ValuesCluster
-from whole_brokers import Here, WholeProcess
 
-from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
-from entrepot.cluster.owners.crossing import Crossing
-
-
-class ReturningProcess(WholeProcess):
-    """What is sent to the durable owner of another process is kept until it is there again, in another start."""
-
-    def linked(self, other):
-        before = self.owners.crossings.pop(other.name, None)
-        if before is not None:
-            before.dead(returns=True)
-        link = Process.linked(self, other)
-        owners = self.owners
-        owners.crossings[other.name] = Crossing(
-            link, [owners.home, owners.durable], 2, Here(self.broker, self.number), lambda: None, None, before, self.catalogue
-        )
-        self.broker.shard_moves.forget_found()
-        return link
-
-
-class ReturningCluster(ValuesCluster):
-    process = ReturningProcess
-
 
 KEYS = [f"k.{number}" for number in range(6)]
 
@@ -41,7 +16,7 @@ class Run:
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
-        self.cluster = ReturningCluster(3, seed)
+        self.cluster = ValuesCluster(3, seed)
         self.cluster.wait_open()
         self.connections = [Connected(process) for process in self.cluster.processes]
         self.said = {key: [] for key in KEYS}
@@ -72,9 +47,6 @@ class Run:
         self.cluster.restart(number)
         self.connections[number] = Connected(self.cluster.processes[number])
         self.cluster.wait_open()
-        if number == 0:
-            self.connections[0].declare("kept")  # a start that keeps nothing has the epoch of the one before
-            self.connections[0].ask(r.DeleteQueue("kept"))
 
     def look(self):
         """What was heard before it is asked for, or something later, is what is there."""

@@ -68,7 +68,7 @@ class Here:
 
 
 class WholeProcess(Process):
-    """One start after another, with owners that others reach."""
+    """One start after another, with owners that others reach. What is sent to the durable owner of another waits until it is there again, in another start."""
 
     def _table(self, hub, store, volatile):
         self.owners = CrossedTable(self, hub, store, volatile)
@@ -78,10 +78,11 @@ class WholeProcess(Process):
     def linked(self, other):
         before = self.owners.crossings.pop(other.name, None)
         if before is not None:
-            before.dead()
+            before.dead(returns=True)
         link = super().linked(other)
         owners = self.owners
-        owners.crossings[other.name] = Crossing(link, [owners.home, owners.durable], 2, Here(self.broker, self.number), lambda: None)
+        here = Here(self.broker, self.number)
+        owners.crossings[other.name] = Crossing(link, [owners.home, owners.durable], 2, here, lambda: None, None, before, self.catalogue)
         self.broker.shard_moves.forget_found()
         return link
 

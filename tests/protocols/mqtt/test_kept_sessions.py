@@ -6,7 +6,11 @@ import pytest
 from mqtt_bench import Bench, Client
 from mqtt_wire import DISCONNECT, ack, listed, packet, publish, string, subscribe, u32, unsubscribe
 
+from entrepot.broker.calls.port import Publish
 from entrepot.broker.calls.requests import Bind
+from entrepot.broker.front.gathering import Gathering
+from entrepot.broker.operations.session_opening import Opening
+from entrepot.model.errors import OutcomeUnknown, Unavailable
 
 CONNACK = ("CONNACK", 1, 0)
 
@@ -237,6 +241,37 @@ def test_who_may_not_have_a_session(bench: Bench) -> None:
     client = bench.client(5)
     client.send(connect("k", 5, 10, False))
     assert [one[:3] for one in client.hear()] == [("CONNACK", 0, 0x87)]
+
+
+@pytest.mark.parametrize(("version", "code"), [(3, 3), (4, 3), (5, 0x89)])
+def test_whose_session_may_be_open_or_not_is_to_come_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, version: int, code: int) -> None:
+    def begin(opening: Opening) -> None:
+        raise OutcomeUnknown("its owner has ended amid it")
+
+    monkeypatch.setattr(Opening, "begin", begin)
+    client = bench.client(version)
+    client.send(connect("k", version, 10, False))
+    assert [one[:3] for one in client.hear()] == [("CONNACK", 0, code)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("retain", [False, True])
+def test_what_some_have_and_others_cannot_be_asked_to_take_is_sent_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, version: int, retain: bool) -> None:
+    """Neither done nor refused."""
+    writer = bench.connected("w", version)
+    kept(bench).subscribe(b"a", 1)
+    bench.connected("r").subscribe(b"a", 1)
+    writer.publish(b"a", b"1", 1, 1, retain=True)
+    writer.hear()
+    gather = Gathering.publish
+    monkeypatch.setattr(Gathering, "publish", lambda self, call, parts: gather(self, call, [*parts, (_away, (0,))]))
+    writer.publish(b"a", b"2", 1, 2, retain=retain)
+    assert writer.hear() == ([("DISCONNECT", 0x89)] if version == 5 else [])
+    assert writer.ended
+
+
+def _away(part: Publish) -> bool:
+    raise Unavailable("away")
 
 
 def test_not_more_is_sent_again_than_the_client_takes(bench: Bench) -> None:

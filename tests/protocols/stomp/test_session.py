@@ -272,14 +272,16 @@ def test_what_nobody_listens_to_is_done(client: Client) -> None:
     assert client.said() == [("RECEIPT", "1")]
 
 
-def test_what_a_full_queue_refuses_is_told_and_the_rest_too(known: Client) -> None:
+@pytest.mark.parametrize(("error", "text"), [(None, "full"), (Unavailable("away"), "outcome unknown")])
+def test_what_a_full_queue_refuses_is_told_and_the_rest_too(known: Client, error: Unavailable | None, text: str) -> None:
+    """Or one that cannot be reached, when others have taken it."""
     known.send(b"".join(send("/queue/q", b"x", f"receipt:{number}") for number in range(4)))
     call = known.door.publishes[0]
     call.nacked = [1, 2]
-    complete(call)
+    complete(call, error=error)
     heard = known.hear()
     assert [one["receipt-id"] for one in heard] == ["0", "3", "1"]
-    assert (heard[-1].command, heard[-1]["message"]) == ("ERROR", "full")
+    assert (heard[-1].command, heard[-1]["message"]) == ("ERROR", text)
 
 
 def test_when_a_message_expires_is_counted_from_now(known: Client) -> None:

@@ -11,6 +11,7 @@ who then has all that was decided before, and counts from 0 again.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
@@ -20,8 +21,14 @@ from entrepot.broker.calls.port import complete
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, difference, encode_change
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, encode_value, scan_all
 from entrepot.broker.catalogue.snapshots import Ahead, Arriving, Part, Pieces, cut, take_in
-from entrepot.broker.state import DELETE, set_value
+from entrepot.broker.state import CLUSTER_PREFIX, DELETE, set_value
 from entrepot.model.errors import Unavailable
+
+EPOCH_KEY = CLUSTER_PREFIX + b"epoch"
+"""In shard 0: u8 version (1), u32 epoch, little-endian. Nobody reads it: that it was written makes the next start's epoch another."""
+
+_EPOCH = struct.Struct("<BI")
+_EPOCH_VERSION = 1
 
 
 class Member(Protocol):
@@ -144,6 +151,11 @@ class CatalogueStream:
         for part in self._parts:
             part.apply(revision, rows)
         return revision
+
+    def keep_epoch(self, done: Callable[[], None]) -> None:
+        """done() once something of the shard's epoch is durable: one of which nothing is may come again, and with it revisions that others have heard of."""
+        self.store.fold(CATALOGUE_SHARD, EPOCH_KEY, set_value(_EPOCH.pack(_EPOCH_VERSION, self.revision.epoch)))
+        self._when_durable(done)
 
     def ticket(self) -> Ticket:
         """Who waits for what was committed last hangs on its `calls`; the store is asked to make haste."""

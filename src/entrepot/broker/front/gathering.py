@@ -1,7 +1,9 @@
 """Gathering: what is published to several owners at once is done when the last of them has all of it durable; nacked is what any of them nacks.
 
 Atomic is only what one owner does. Where one refuses, or cannot be reached, after another has taken its part, the records are nacked: they may lie
-somewhere, and whoever sends them again is sure to have them everywhere. Each owner is sent a Publish of its own, which it answers.
+somewhere, and whoever sends them again is sure to have them everywhere. Where that is for somebody who could not be reached, the call has that for its `error`:
+a protocol whose clients do not send again what is refused says nothing of it, and ends the connection. Each owner is sent a Publish of its own, which it
+answers.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from entrepot.broker.calls.port import DONE, PENDING, UNKNOWN, Attachment, Call, Publish, Sink, fail, make_publish
-from entrepot.model.errors import NotDone, OutcomeUnknown
+from entrepot.model.errors import NotDone, OutcomeUnknown, Unavailable
 
 Part: TypeAlias = tuple[Callable[[Publish], bool], Sequence[int]]
 """What one owner is asked, and the indices of the records that it gets."""
@@ -80,8 +82,7 @@ class Gathering(Sink):
             if whole.error is not None and not call.confirm:
                 whole.answered = True
                 raise OutcomeUnknown(f"published to some of its targets only: {whole.error}")
-            call.nacked = sorted(whole.nacked) or None
-            call.outcome = DONE
+            self._is_done(whole)
             return True
         return False
 
@@ -124,8 +125,14 @@ class Gathering(Sink):
         elif whole.error is not None and not whole.applied:
             fail(call, whole.error)
         elif call.outcome == PENDING:  # somebody waits
-            call.nacked = sorted(whole.nacked) or None
-            call.outcome = DONE
+            Gathering._is_done(whole)
             call.attachment.sink.completed(call)
         elif whole.error is not None:
             fail(call, OutcomeUnknown(f"published to some of its targets only: {whole.error}"))
+
+    @staticmethod
+    def _is_done(whole: _Whole) -> None:
+        call = whole.call
+        call.nacked = sorted(whole.nacked) or None
+        call.error = whole.error if isinstance(whole.error, Unavailable) else None
+        call.outcome = DONE

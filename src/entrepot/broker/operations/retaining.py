@@ -210,7 +210,7 @@ class _Whole(Sink):
         publish, ask = self._publish, self._call
         publish.unroutable, publish.returned, publish.nacked = call.unroutable, call.returned, call.nacked
         publish.outcome, publish.error = call.outcome, call.error
-        ask.outcome, ask.error = call.outcome, call.error
+        ask.outcome, ask.error = call.outcome, None if call.outcome == DONE else call.error
         if not self._door.closed:
             self._door.sink.completed(ask)
 

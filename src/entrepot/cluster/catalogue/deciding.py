@@ -1,6 +1,7 @@
 """Deciding: the side of the process that has shard 0: members that follow, what is waited for, and what they ask to have decided.
 
-    begin() -> nothing is decided, nor answered here, until every other process has joined or is dead
+    begin() -> nothing is decided, nor answered here, until every other process has joined or is dead; nobody is told who decides until something is durable
+               of this epoch, for the next one would be the same otherwise
     Join    -> what it is home of is here again, it is sent a snapshot, and every change from then on; it is waited for
     Heartbeat -> answered where it has applied all that was answered; not answered for LEASE_S and MARGIN_S, it is waited for no more, but sent on
     Request -> carried out by the broker's own operations, through a door that stands for the connection there; answered when the barrier lets it through
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any
 
 from entrepot.broker.broker import Broker
@@ -56,6 +58,7 @@ class Deciding:
         self._not_yet = NotYet()
         self._dead: set[bytes] = set()  # ids of starts whose homes are still to be removed
         self._timer: Any = None
+        self._may_call = False  # the epoch is nobody else's any more
         self.is_begun = False
 
     # ---- its life
@@ -71,12 +74,18 @@ class Deciding:
         self._stream.elsewhere = NOT_YET
         self._broker.decider = self._not_yet
         self._broker.shard_moves.forget_found()
-        self._stream.commit([home_row(self._broker.start_id, self._name)], announced=True)
-        for link in self._links.values():
-            self._call(link)
+        revision = self._stream.commit([home_row(self._broker.start_id, self._name)], announced=True)
+        self._may_call = False
+        self._stream.keep_epoch(partial(self._epoch_is_kept, revision.epoch))
         if self._timer is not None:
             self._timer.cancel()
         self._tick()
+
+    def _epoch_is_kept(self, epoch: int) -> None:
+        if self.is_begun and epoch == self._stream.revision.epoch:
+            self._may_call = True
+            for link in self._links.values():
+                self._call(link)
 
     def end(self) -> None:
         """Shard 0 is not here any more, or is about to go. What is to be answered still waits for members as long as they may answer."""
@@ -113,7 +122,7 @@ class Deciding:
 
     def _call(self, link: Link) -> None:
         """Once until it joins: an outage leaves many heartbeats, and each would have it take a snapshot."""
-        if link.name in self._called:
+        if not self._may_call or link.name in self._called:
             return
         self._called.add(link.name)
         link.send(*f.encode(f.Decides(self._stream.revision.epoch)))

@@ -56,6 +56,9 @@ KEY_END = CODEC_END = 1 << 8
 CHANGES = frozenset({questions.NoteCopy, questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
 
+ONCE = frozenset({questions.AttachSession})
+"""Those that wait for an owner that returns, but are not asked again of it: somebody may have asked for the same since, and would lose it."""
+
 
 def question_of(name: str, fields: msgspec.Raw) -> Any:
     """What is asked. Raises CorruptData."""

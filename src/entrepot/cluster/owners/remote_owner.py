@@ -160,6 +160,8 @@ class RemoteOwner(RemoteStages):
                 lost(what)
             else:
                 self._say(what.again)
+                if isinstance(what, Asked) and what.once:
+                    what.again = None
 
     def _still_asks(self, said: words.Consume) -> bool:
         """Whether its consumer has not ended meanwhile; then it is said on what terms that reads now."""
@@ -456,7 +458,8 @@ class RemoteOwner(RemoteStages):
 
     def ask(self, question: Any, done: Done) -> None:
         """See Owner."""
-        waits = Asked(done, asked.answers_of(question), type(question) in asked.CHANGES)
+        kind = type(question)
+        waits = Asked(done, asked.answers_of(question), kind in asked.CHANGES, once=kind in asked.ONCE)
         self._ask_or_fail(waits, lambda number: words.Ask(number, type(question).__name__, words.plain(tuple(question))))
 
     def _ask(self, who: Any) -> int:
@@ -473,8 +476,9 @@ class RemoteOwner(RemoteStages):
                 self._say(say(number))
             else:
                 self._check()
-                who.again = say(number)
-                self._say_now(who.again)
+                said = say(number)
+                who.again = None if who.once and not self._returning else said
+                self._say_now(said)
         except NotDone as error:
             who.done(error, None)
             return

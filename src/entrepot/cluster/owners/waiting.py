@@ -26,16 +26,17 @@ ENDED = "the owner has ended"
 class Asked:
     """What is called with an answer of that type. `changes`: without one it is not known what was done. `check`: raises CorruptData for one that cannot be.
 
-    `again`: what is said to ask for it again; None: it is not.
+    `again`: what is said to ask for it again; None: it is not. `once`: it is asked again only as long as it has not been asked.
     """
 
-    __slots__ = ("again", "changes", "check", "decoder", "done")
+    __slots__ = ("again", "changes", "check", "decoder", "done", "once")
 
-    def __init__(self, done: Done, decoder: Decoder, changes: bool = False, check: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, done: Done, decoder: Decoder, changes: bool = False, check: Callable[[Any], None] | None = None, once: bool = False) -> None:
         self.done = done
         self.decoder = decoder
         self.changes = changes
         self.check = check
+        self.once = once
         self.again: Any = None
 
 
@@ -136,7 +137,8 @@ class Waiting:
 def lost(who: Any) -> None:
     """Nobody answers."""
     if isinstance(who, Asked):
-        who.done(OutcomeUnknown(LOST) if who.changes else Unavailable(ENDED), None)
+        is_unknown = who.changes or (who.once and who.again is None)
+        who.done(OutcomeUnknown(LOST) if is_unknown else Unavailable(ENDED), None)
     elif isinstance(who, (Getting, Receiving)):
         if isinstance(who, Receiving):
             if who.is_over:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls.session_requests import CloseSession, OpenSession, Will
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import OutcomeUnknown, Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
 from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, subscribing, system_topics
@@ -133,9 +133,12 @@ def _open(session: Session) -> Steps:
     packet, terms, offer = session.connect, session.terms, session.settings.offer
     assert packet is not None
     assert terms is not None
-    opened = yield OpenSession(
-        SESSION_PREFIX + terms.client_id, terms.clean_start, terms.session_expiry_s, _will(packet.will), session.settings.kept_arguments()
-    )
+    try:
+        opened = yield OpenSession(
+            SESSION_PREFIX + terms.client_id, terms.clean_start, terms.session_expiry_s, _will(packet.will), session.settings.kept_arguments()
+        )
+    except OutcomeUnknown as error:  # whose owner has ended amid it: nothing but to come again
+        raise MqttError(ReasonCode.SERVER_BUSY, str(error)) from None
     session.number = opened.number
     session.is_kept = opened.queue != ""
     session.flights = Flights(terms.receive_maximum)

@@ -49,6 +49,8 @@ def of_publish(call: Call, publish: Publish, version: int, packet_ids: bytes) ->
         raise of_call(call)  # neither success nor failure: the client sends it again
     if call.outcome != DONE:
         return int(reason_of(call.error))
+    if publish.error is not None:  # somebody who is to have it, too, could not be reached
+        raise as_mqtt(publish.error)
     if call.result:
         refused = {packet_id for first, count in call.result for packet_id in range(first, first + count)}
         publish.nacked = [index for index, packet_id in enumerate(ids_of(packet_ids)) if packet_id in refused]

@@ -50,6 +50,9 @@ def of_publish(call: Publish, receipts: bytes) -> tuple[StompError, bytes]:
     elif call.mandatory and (call.unroutable or call.returned):
         error = StompError("not found", f"There is no queue '{call.address[2 + call.address[0] :].decode(errors='replace')}'.")
         failed.update(range(call.count) if call.unroutable else call.returned or ())
+    elif call.error is not None:
+        error = StompError("outcome unknown", f"It is at some of its targets only: {without_vhosts(str(call.error))}")
+        failed.update(call.nacked or ())
     else:
         error = StompError("full", "A queue has no room for the message, and is declared to refuse it then.")
         failed.update(call.nacked or ())
