@@ -302,9 +302,9 @@ class Broker:
         router = self.catalogue.namespace(namespace).router
         if path is None or path.version != router.version or path.router is not router:
             path = Path(address, exchange, router.route(exchange, routing_key), router, self.owners)
-            if path.to_reply:
-                return path  # nothing is kept of names that come and go
-            if len(self.paths) >= PATHS_MAX // (1 + len(address) // KEY_OCTETS):
+            if path.to_reply or len(address) > 2 * KEY_OCTETS:
+                return path  # nothing is kept of names that come and go, nor of long ones, which would push out everybody's
+            if len(self.paths) >= PATHS_MAX:
                 self.forget_paths()
             self.paths[key] = path
         return path

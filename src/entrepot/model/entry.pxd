@@ -8,7 +8,6 @@ cdef list _NO_PARTS
 
 
 @cython.final
-@cython.no_gc  # there are as many as messages in memory, and none is in a circle
 cdef class Entry:
     # what is stored
     cdef readonly int codec
@@ -35,7 +34,6 @@ cdef class Entry:
 
 
 @cython.final
-@cython.no_gc
 cdef class StoredEntry:
     cdef readonly uint64_t base
     cdef readonly Entry entry

@@ -6,6 +6,8 @@ in many logs; each has its own base offset for it (StoredEntry).
 
 from __future__ import annotations
 
+import cython
+
 # Flags of an entry. What a payload carries is noted here once, when it arrives, so that later steps need not scan for it.
 CONTROL = 0x0001  # a transaction marker: has offsets, is never delivered
 TRANSACTIONAL = 0x0002
@@ -33,6 +35,9 @@ _OVERHEAD = ENTRY_OVERHEAD
 _NO_PARTS: list[bytes] = []  # of all that are sealed
 
 
+# Not the collector's: there are as many as messages in memory, and none is in a circle.
+@cython.no_gc
+@cython.cclass
 class Entry:
     """One stored batch.
 
@@ -129,6 +134,8 @@ def restore_entry(codec: int, codec_version: int, flags: int, count: int, span: 
     return entry
 
 
+@cython.no_gc
+@cython.cclass
 class StoredEntry:
     """An entry as it lies in one log: offsets base to base + entry.span - 1."""
 

@@ -89,7 +89,7 @@ def test_a_queue_with_priorities_is_no_dead_letter_queue(bench, door):
     door.ask(DeclareQueue("target", durable=True, arguments={"x-max-priority": 3}))
     bench.run(3)
     found = door.ask(ListMoves("source"))[0]
-    assert (found.status, found.failure) == ("FAILED", "queue 'target' does not exist, or has priorities")
+    assert (found.status, found.failure) == ("FAILED", "queue 'target' has priorities, or does not exist")
 
 
 def test_a_limit_holds_over_a_restart(bench, door):
@@ -218,7 +218,7 @@ def test_tasks_that_cannot_be(bench, door):
     door.ask(DeleteTimedQueue("other"))
     bench.run(2)
     found = door.ask(ListMoves("dead"))[0]
-    assert (found.status, found.failure) == ("FAILED", "queue 'other' does not exist, or has priorities")
+    assert (found.status, found.failure) == ("FAILED", "queue 'other' has priorities, or does not exist")
     door.send(b"nobody's", queue="dead")
     door.ask(StartMove("dead"))
     bench.run(1)

@@ -30,7 +30,7 @@ REPLY_PREFIX = "amq.rabbitmq.reply-to."
 """Of the default exchange: names of consumers of replies (front/replies.py)."""
 
 CACHE_MAX = 16_384
-"""Routes a Router remembers; one more empties its cache. Of long routing keys as many as have no more octets than these."""
+"""Routes a Router remembers; one more empties its cache. A routing key of more than KEY_OCTETS is looked up each time."""
 
 KEY_OCTETS = 256
 
@@ -182,7 +182,9 @@ class Router:
         route = self._cache.get(key)
         if route is None:
             route = self._resolve(exchange, routing_key, None)
-            if len(self._cache) >= CACHE_MAX // (1 + len(routing_key) // KEY_OCTETS):
+            if len(routing_key) > KEY_OCTETS:
+                return route
+            if len(self._cache) >= CACHE_MAX:
                 self._cache = {}
             self._cache[key] = route
         return route

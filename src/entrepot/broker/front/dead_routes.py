@@ -80,9 +80,9 @@ class DeadRoutes:
         router = self._catalogue.namespace(namespace).router
         if path is None or path.version != router.version or path.router is not router:
             path = Path(address, exchange, router.route(exchange, routing_key), router, self._here)
-            if path.to_reply:
+            if path.to_reply or len(address) > 2 * KEY_OCTETS:
                 return path
-            if len(self.paths) >= PATHS_MAX // (1 + len(address) // KEY_OCTETS):
+            if len(self.paths) >= PATHS_MAX:
                 self.paths = {}
             self.paths[key] = path
         return path

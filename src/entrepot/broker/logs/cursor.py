@@ -149,6 +149,8 @@ class Cursor:
         """Nothing is read here for a while, and nobody uses what locate() has found."""
         if self.at_hand > 0:
             self.hub.closed(self, self.at_hand)
+        if not self.loading:
+            self.fetched = None  # nobody looks at it any more
         self.let_go()
 
     def data(self) -> bytes:

@@ -263,14 +263,16 @@ class Hub:
         return max(_STRETCH_MIN, min(_STRETCH_MAX, size))
 
     def make_room(self) -> None:
-        """Between two turns: cursors that were not used since the last time let go of what they have; if that is not enough, all do."""
+        """Between two turns: cursors that were not used since the last time let go of what they have; if that is not enough, so do others, as many as it takes."""
         for cursor in list(self.located):
             if cursor.used:
                 cursor.used = False
             else:
                 cursor.rest()
-        if self.located_bytes > self.located_max_bytes:
-            self.let_go()
+        for cursor in list(self.located):  # the longest known first
+            if self.located_bytes * 4 <= self.located_max_bytes * 3:
+                break
+            cursor.rest()
 
     def let_go(self) -> None:
         """Between two turns, when nobody uses what a cursor has found."""

@@ -39,6 +39,9 @@ class Tail:
         self.entry = None
 
 
+_LANES_MAX = 8
+
+
 class LevelLanes:
     """For an address that leads to one queue with priorities: a lane of each level, where a record by itself goes as it goes to any queue."""
 
@@ -54,6 +57,8 @@ class LevelLanes:
         number = codec.by_priority(call.data, 1, self._queue.top)[0][0]
         lane = self._lanes.get(number)
         if lane is None:
+            if len(self._lanes) >= _LANES_MAX:  # of as many addresses as there may be
+                self._lanes.clear()
             lane = self._lanes[number] = self._make([self._queue.level(number)])
         return lane
 

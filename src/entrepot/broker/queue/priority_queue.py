@@ -187,7 +187,7 @@ class PriorityQueue(Queue):
                 level.heads.set_timer()
             if (self.deserted or level.subscription.ready_count == 0) and level.cursor.reader.held_bytes > 0:
                 level.cursor.rest()
-        self.deserted = False
+        self.deserted = self.deserted and any(level.cursor.loading for level in self.levels)
 
     def _gather(self) -> None:
         """Of all levels: what came to be ready, or was taken."""

@@ -183,6 +183,7 @@ class Queue(LogOwner):
     def add_consumer(self, consumer: Consumer) -> None:
         """A new subscriber; deliveries begin at the end of this tick."""
         self.consumers.append(consumer)
+        self.deserted = False
         if len(self.consumers) > 1 and self.consumers[len(self.consumers) - 2].priority < consumer.priority:  # there may be ten thousand
             self.consumers.sort(key=attrgetter("priority"), reverse=True)
         self._note_priorities()
@@ -276,7 +277,7 @@ class Queue(LogOwner):
             self.heads.set_timer()
         if (self.deserted or self.subscription.ready_count == 0) and self.cursor.reader.held_bytes > 0:
             self.cursor.rest()
-        self.deserted = False
+        self.deserted = self.deserted and self.cursor.loading  # what is being fetched is given up when it is there
 
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""

@@ -197,7 +197,7 @@ class _Run(LogOwner):
                 home = target.definition.policy.dead_letter_queue
             else:
                 status = FAILED
-                failure = f"queue '{name}' does not exist, or has priorities" if name else "it is not known where a message came from"
+                failure = f"queue '{name}' has priorities, or does not exist" if name else "it is not known where a message came from"
                 break
             if not task.destination and home != timed.queue.name:
                 status = FAILED

@@ -9,6 +9,7 @@ from entrepot.protocols.mqtt.packets import MQTT_5, MQTT_31, VARIABLE_MAX
 from entrepot.protocols.mqtt.properties import Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
+from entrepot.protocols.mqtt.reserved import SESSION_PREFIX, SHARED_PREFIX
 from entrepot.protocols.mqtt.times import NEVER_S
 
 CLIENT_ID_MAX_BYTES = 250
@@ -44,6 +45,9 @@ class Terms:
     wants_response_information: bool
 
 
+_SHARE = SHARED_PREFIX.removeprefix(SESSION_PREFIX)  # of an identifier whose queue would have the name of a shared subscription's
+
+
 def agree(connect: Connect, offer: Offer, assigned_id: str) -> Terms:
     """`assigned_id` is the client's that says none. MqttError where it is refused."""
     client_id = connect.client_id
@@ -53,6 +57,8 @@ def agree(connect: Connect, offer: Offer, assigned_id: str) -> Terms:
         client_id = assigned_id
     elif len(client_id.encode()) > CLIENT_ID_MAX_BYTES:
         raise MqttError(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, f"a client identifier of more than {CLIENT_ID_MAX_BYTES} bytes")
+    elif client_id.startswith(_SHARE) and "/" in client_id:
+        raise MqttError(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, f"a client identifier like those of queues of shared subscriptions: '{_SHARE}GROUP/FILTER'")
     said = connect.properties.get
     if connect.version == MQTT_5:
         expiry_s = said(PropertyId.SESSION_EXPIRY_INTERVAL, 0)

@@ -303,15 +303,15 @@ def _bind(session: Session, subscription: Subscription, said: dict[str, str], de
 
 
 def _keep(session: Session, request: requests.DeclareQueue) -> Generator[Any, Any, str]:
-    """The queue of a durable subscription that says nothing of it: as it is, or with the limits of such. Its name."""
+    """The queue of a durable subscription that says nothing of it: as it is, but for its limits, or with those of such. Its name."""
     settings = session.settings
     if settings.kept_max:
         request.arguments = {"x-max-length": settings.kept_max, "x-kept-bytes": settings.kept_bytes_max}
     try:
         name, _, _ = yield request
     except Refused as refused:
-        if refused.reason is not Reason.EXISTS_DIFFERENT:
-            raise
+        if refused.reason is not Reason.EXISTS_DIFFERENT or not any(f"'{name}'" in str(refused) for name in request.arguments):
+            raise  # such as: it is not durable
         name, _, _ = yield requests.DeclareQueue(request.name, passive=True)
     return str(name)
 
