@@ -1,5 +1,7 @@
 """Queues with priorities (x-max-priority): which levels come to be, what comes first, what the limits end, and what is left of it when the queue is gone."""
 
+import gc
+
 import pytest
 from broker_bench import CODEC, NS, Bench, refused
 
@@ -227,6 +229,16 @@ class TestLimits:
         put(me, 1, 5, 3, key="from")
         bench.run()
         assert everything(me) == ["1:5", "2:3", "0:1"]
+
+
+def test_of_many_addresses_not_each_has_a_lane_of_each_level(bench, me):
+    me.declare("many", x_max_priority=255)
+    me.ask(r.Bind("amq.topic", "many", "queue", "#"))
+    for key in range(20):
+        for priority in range(64):
+            me.publish(b"x", key=f"k{key}", exchange="amq.topic", priorities=[priority], confirm=False)
+        bench.run(0.02)
+    assert sum(type(one).__name__ == "LocalLane" for one in gc.get_objects()) < 20 * 32
 
 
 class TestLife:

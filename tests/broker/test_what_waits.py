@@ -9,6 +9,7 @@ from broker_bench import SMALL, Bench, bytes_at_hand
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.queue.queue import Queue
+from entrepot.model.entry import make_entry, stored_entry
 
 QUEUES, MESSAGES = 100, 20_000
 SETTINGS = replace(SMALL, index_rows_max=4096)
@@ -104,6 +105,17 @@ class TestRead:
         me.done.clear()
         assert bytes_at_hand() < 10_000
 
+    def test_one_who_leaves_before_it_is_read(self, bench, me):
+        for name in names():
+            me.submit(r.Consume(name, name, limit=3))
+        bench.run(0.002)
+        me.close()
+        bench.run(5)
+        me.done.clear()
+        me.got.clear()
+        me.held.clear()
+        assert bytes_at_hand() < 10_000
+
     def test_a_little_by_gets(self, bench, me):
         bench.broker.hub.located_max_bytes = 100_000
         for name in names():
@@ -126,3 +138,10 @@ def test_a_queue_that_is_deleted_is_gone_without_the_collector(bench, me):
             me.ask(r.DeleteQueue(name))
         bench.run()
         assert sum(isinstance(one, Queue) and one.ended for one in gc.get_objects()) == 0
+
+
+def test_entries_are_not_the_collectors():
+    entry = make_entry(2, 1, 0, b"", b"x", 1)
+    stored = stored_entry(0, entry)
+    is_compiled = not hasattr(entry, "__dict__") and "built-in" in repr(make_entry)
+    assert [gc.is_tracked(entry), gc.is_tracked(stored)] == [not is_compiled] * 2

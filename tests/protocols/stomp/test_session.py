@@ -412,9 +412,18 @@ def test_a_durable_subscription_that_is_there_is_as_it_is(client: Client) -> Non
     client.session.settings = replace(client.session.settings, kept_max=9)
     client.door.answers = False
     client.send(frame("SUBSCRIBE", "id:0", "destination:/topic/t", "activemq.subscriptionName:a"))
-    refuse(client.door.pending[0], Reason.EXISTS_DIFFERENT)
+    refuse(client.door.pending[0], Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-max-length' for queue")
     complete(client.door.pending[0], ("stomp:me:a", 0, 0))
     assert client.door.requests[1:] == [requests.DeclareQueue("stomp:me:a", passive=True), requests.Bind("amq.topic", "stomp:me:a", "queue", "t")]
+
+
+def test_a_durable_subscription_has_no_queue_that_is_not_durable(client: Client) -> None:
+    client.session.client_id = "me"
+    client.session.settings = replace(client.session.settings, kept_max=9)
+    client.door.answers = False
+    client.send(frame("SUBSCRIBE", "id:0", "destination:/topic/t", "activemq.subscriptionName:a"))
+    refuse(client.door.pending[0], Reason.EXISTS_DIFFERENT, "inequivalent arg 'durable' for queue")
+    assert len(client.door.requests) == 1
 
 
 def test_a_durable_subscription_of_rabbitmqs(client: Client) -> None:

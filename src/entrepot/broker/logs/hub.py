@@ -263,7 +263,7 @@ class Hub:
         return max(_STRETCH_MIN, min(_STRETCH_MAX, size))
 
     def make_room(self) -> None:
-        """Between two turns: cursors that were not used since the last time let go of what they have; if that is not enough, so do others, as many as it takes."""
+        """Between two turns: cursors that were not used since the last time let go of what they have, and others, as many as it takes."""
         for cursor in list(self.located):
             if cursor.used:
                 cursor.used = False

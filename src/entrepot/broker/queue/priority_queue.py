@@ -180,6 +180,7 @@ class PriorityQueue(Queue):
             level.fresh_from = _END
         if self.length_max >= 0 or self.bytes_max >= 0:
             self._drop_over()
+        is_loading = False
         for level in self.levels:
             if level.expirable and level.subscription.ready_count > 0:
                 while level.heads.expire():
@@ -187,7 +188,8 @@ class PriorityQueue(Queue):
                 level.heads.set_timer()
             if (self.deserted or level.subscription.ready_count == 0) and level.cursor.reader.held_bytes > 0:
                 level.cursor.rest()
-        self.deserted = self.deserted and any(level.cursor.loading for level in self.levels)
+            is_loading = is_loading or level.cursor.loading
+        self.deserted = self.deserted and is_loading
 
     def _gather(self) -> None:
         """Of all levels: what came to be ready, or was taken."""

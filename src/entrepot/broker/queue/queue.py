@@ -183,10 +183,9 @@ class Queue(LogOwner):
     def add_consumer(self, consumer: Consumer) -> None:
         """A new subscriber; deliveries begin at the end of this tick."""
         self.consumers.append(consumer)
-        self.deserted = False
         if len(self.consumers) > 1 and self.consumers[len(self.consumers) - 2].priority < consumer.priority:  # there may be ten thousand
             self.consumers.sort(key=attrgetter("priority"), reverse=True)
-        self._note_priorities()
+        self._note_consumers()
         if not self.log.volatile and not self.marking and self.log.marked_offset <= self.subscription.cursor:
             self._mark_ahead(self.subscription.cursor)
         self.hub.mark_dirty(self)
@@ -196,13 +195,13 @@ class Queue(LogOwner):
         consumer.active = False
         if consumer in self.consumers:
             self.consumers.remove(consumer)
-        self._note_priorities()
+        self._note_consumers()
         self.hub.mark_dirty(self)
-        self.deserted = not self.consumers
         if self.deserted and self.on_unused is not None:
             self.on_unused(self)
 
-    def _note_priorities(self) -> None:
+    def _note_consumers(self) -> None:
+        self.deserted = not self.consumers
         self.prioritised = len(self.consumers) > 1 and self.consumers[0].priority != self.consumers[len(self.consumers) - 1].priority
 
     def pick(self) -> Consumer | None:
