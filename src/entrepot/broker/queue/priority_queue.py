@@ -186,7 +186,7 @@ class PriorityQueue(Queue):
                 while level.heads.expire():
                     pass
                 level.heads.set_timer()
-            if (self.deserted or level.subscription.ready_count == 0) and level.cursor.reader.held_bytes > 0:
+            if (self.deserted or level.subscription.ready_count + level.subscription.leased_count == 0) and level.cursor.reader.held_bytes > 0:
                 level.cursor.rest()
             is_loading = is_loading or level.cursor.loading
         self.deserted = self.deserted and is_loading

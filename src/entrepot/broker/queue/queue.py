@@ -274,9 +274,9 @@ class Queue(LogOwner):
             while self.heads.expire():
                 pass
             self.heads.set_timer()
-        if (self.deserted or self.subscription.ready_count == 0) and self.cursor.reader.held_bytes > 0:
+        if (self.deserted or self.subscription.ready_count + self.subscription.leased_count == 0) and self.cursor.reader.held_bytes > 0:
             self.cursor.rest()
-        self.deserted = self.deserted and self.cursor.loading  # what is being fetched is given up when it is there
+        self.deserted = False
 
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
