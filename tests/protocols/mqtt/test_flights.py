@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from both_modes import examples
 from entrepot.model.errors import CorruptData
 from entrepot.protocols.mqtt import flights, incoming
-from entrepot.protocols.mqtt.flights import OWN_IDS, RELEASED, SENT, Flights, Span
+from entrepot.protocols.mqtt.flights import OWN_IDS, RELEASED, SENT, Flights, Span, in_order
 from entrepot.protocols.mqtt.incoming import NEW, TAKEN, UNDER_WAY, Incoming, ids_of, pack_ids
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 
@@ -366,3 +366,19 @@ def test_who_knows_no_maximum_has_none() -> None:
     made.at_least_once(1_000_000)
     assert made.exactly_once(pack_ids(range(1, ID_MAX + 1))) == [NEW] * ID_MAX
     assert made.count == 1_000_000 + ID_MAX
+
+
+@pytest.mark.parametrize(
+    ("runs", "ordered"),
+    [
+        ([], []),
+        ([(5, 3)], [(5, 3)]),
+        ([(5, 3), (20, 1)], [(5, 3), (20, 1)]),
+        ([(1, 19), (OWN_IDS - 129, 130)], [(OWN_IDS - 129, 130), (1, 19)]),
+        ([(2, 1), (9, 2), (OWN_IDS - 9, 4), (OWN_IDS - 1, 2)], [(OWN_IDS - 9, 4), (OWN_IDS - 1, 2), (2, 1), (9, 2)]),
+        ([(1, 2), (OWN_IDS, 3)], [(OWN_IDS, 1), (1, 2), (OWN_IDS + 1, 2)]),
+        ([(OWN_IDS + 7, 2)], [(OWN_IDS + 7, 2)]),
+    ],
+)
+def test_released_ones_come_again_as_they_were_sent(runs: list[tuple[int, int]], ordered: list[tuple[int, int]]) -> None:
+    assert in_order(runs) == ordered

@@ -228,8 +228,8 @@ class Flights:
             span.is_out = False
 
     def restore(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Identifiers, (first, count) each, whose message the client had on another connection: PUBREL is to be sent again."""
-        for first_id, count in runs:
+        """Identifiers, (first, count) each, ascending, whose message the client had on another connection: PUBREL is to be sent again."""
+        for first_id, count in in_order(runs):
             self._spans.append(make_span(0, 0, count, first_id, 2, RELEASED, False))
             self.count += count
 
@@ -297,3 +297,18 @@ def unpack(data: bytes) -> Flights:
 def _goes_on(before: Span, after: Span) -> bool:
     alike = before.source == after.source and before.qos == after.qos and before.state == after.state and before.is_out == after.is_out
     return alike and before.first + before.count == after.first and before.first_id + before.count == after.first_id
+
+
+def in_order(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending runs of identifiers as they were sent: those of the session's own queue begin anew behind OWN_IDS, and begin here behind their widest gap."""
+    own: list[tuple[int, int]] = []
+    others: list[tuple[int, int]] = []
+    for first, count in runs:
+        inside = max(0, min(count, _OWN_IDS + 1 - first))
+        if inside:
+            own.append((first, inside))
+        if inside < count:
+            others.append((first + inside, count - inside))
+    gaps = [first - sum(own[place - 1]) if place else first + _OWN_IDS - sum(own[len(own) - 1]) for place, (first, _) in enumerate(own)]
+    start = gaps.index(max(gaps)) if gaps else 0
+    return own[start:] + own[:start] + others
